@@ -54,6 +54,7 @@ class BrazeOptions(HttpOptions):
         ConfigurationError: values are out of their ranges; the message names all of them.
     """
 
+    request_rows: ClassVar[tuple[int, str]] = (MOST_ROWS, f"Braze takes at most {MOST_ROWS} objects in a request")
     counts: ClassVar[tuple[str, ...]] = ("requests_per_3_s", "exports_per_minute")
     withdrawals: ClassVar[Mapping[str, str]] = WITHDRAWAL_CHOICES
     companions: ClassVar[Mapping[str, str]] = {"clear_attribute": "withdrawn_attributes", "unsubscribe": "unsubscribes"}
@@ -66,14 +67,6 @@ class BrazeOptions(HttpOptions):
     exports_per_minute: int = 250
     batch_rows: int = MOST_ROWS
     concurrency: int = 4
-
-    def wrong(self) -> list[str]:
-        """Return the errors in the values."""
-        # Not `super()`: a dataclass with slots is another class than the one in which the method was defined.
-        wrong = HttpOptions.wrong(self)
-        if max(self.batch_rows, self.removal_batch_rows or 0) > MOST_ROWS:
-            wrong.append(f"Braze takes at most {MOST_ROWS} objects in a request")
-        return wrong
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

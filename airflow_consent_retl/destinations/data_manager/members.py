@@ -202,17 +202,7 @@ def _wrong_names(names: list[str]) -> list[str]:
 
 
 def _wrong_types(schema: pa.Schema) -> list[str]:
-    import pyarrow as pa
-
-    def is_text(kind: pa.DataType) -> bool:
-        if pa.types.is_dictionary(kind):
-            kind = kind.value_type
-        return bool(
-            pa.types.is_string(kind)
-            or pa.types.is_large_string(kind)
-            or pa.types.is_string_view(kind)
-            or pa.types.is_null(kind)
-        )
+    from airflow_consent_retl.destinations.data_manager.texts import is_text
 
     # A number column has lost the plus of a phone number and the leading zeros of a postal code.
     return [f"field `{field.name}` is {field.type}, but has to be text" for field in schema if not is_text(field.type)]

@@ -1,10 +1,14 @@
-"""The options that the destinations of the Data Manager API share."""
+"""The options and parameters that the destinations of the Data Manager API share."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from airflow_consent_retl.contract.spec import DestinationSpec
+from airflow_consent_retl.destinations.data_manager.accounts import OVER_QUOTA, Account
+from airflow_consent_retl.destinations.http.pace import Pace
 from airflow_consent_retl.errors import ConfigurationError
 
 
@@ -57,3 +61,37 @@ class DataManagerOptions:
             wrong.append("on_invalid must be `reject` or `omit`")
         if wrong:
             raise ConfigurationError("; ".join(wrong))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataManagerSpec(DataManagerOptions, DestinationSpec):
+    """The options, the accounts and the connection. All destinations of one spec share its pace.
+
+    Args:
+        operating_account: the account that owns the target: an id, or a type with it.
+        gcp_conn_id: a Google Cloud connection.
+        login_account: the account that the credentials belong to.
+        linked_account: for data partners.
+        impersonation_chain: service account to impersonate, or a chain of them.
+    """
+
+    templated: ClassVar[tuple[str, ...]] = (
+        "operating_account",
+        "login_account",
+        "linked_account",
+        "consent_signals",
+        "impersonation_chain",
+    )
+
+    operating_account: Account
+    gcp_conn_id: str = "google_cloud_default"
+    login_account: Account | None = None
+    linked_account: Account | None = None
+    impersonation_chain: str | Sequence[str] | None = None
+
+    pace: Pace = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Not `super()`: a dataclass with slots is another class than the one in which the method was defined.
+        DataManagerOptions.__post_init__(self)
+        object.__setattr__(self, "pace", Pace(requests=self.requests_per_minute, code=OVER_QUOTA))

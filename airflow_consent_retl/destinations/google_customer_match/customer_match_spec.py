@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from airflow_consent_retl.contract.spec import DestinationSpec
-from airflow_consent_retl.destinations.data_manager.accounts import OVER_QUOTA, Account
+from airflow_consent_retl.destinations.data_manager.options import DataManagerSpec
 from airflow_consent_retl.destinations.google_customer_match.audience import (
     CustomerMatchOptions,
     customer_match_audience,
 )
-from airflow_consent_retl.destinations.http.pace import Pace
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -23,34 +21,14 @@ _TERMS = "https://support.google.com/adspolicy/answer/6299717"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CustomerMatchSpec(CustomerMatchOptions, DestinationSpec):
+class CustomerMatchSpec(CustomerMatchOptions, DataManagerSpec):
     """The options, the audience and the connection: all parameters of `LoadToGoogleCustomerMatchOperator`."""
 
-    templated: ClassVar[tuple[str, ...]] = (
-        "gcp_conn_id",
-        "audience_id",
-        "operating_account",
-        "login_account",
-        "linked_account",
-        "consent_signals",
-        "impersonation_chain",
-    )
+    templated: ClassVar[tuple[str, ...]] = ("gcp_conn_id", "audience_id", *DataManagerSpec.templated)
 
     audience_id: str
-    operating_account: Account
     consent_signals: Mapping[str, str]
     terms_of_service_accepted: bool = False
-    gcp_conn_id: str = "google_cloud_default"
-    login_account: Account | None = None
-    linked_account: Account | None = None
-    impersonation_chain: str | Sequence[str] | None = None
-
-    _pace: Pace = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        # Not `super()`: a dataclass with slots is another class than the one in which the method was defined.
-        CustomerMatchOptions.__post_init__(self)
-        object.__setattr__(self, "_pace", Pace(requests=self.requests_per_minute, code=OVER_QUOTA))
 
     def build(self, *, consent_granted: bool = False) -> GoogleCustomerMatchDestination:
         """Return the destination, not yet opened; contacts nothing. All destinations of one spec share its pace.
@@ -83,7 +61,7 @@ class CustomerMatchSpec(CustomerMatchOptions, DestinationSpec):
             audience,
             self,
             consent_granted=consent_granted,
-            pace=self._pace,
+            pace=self.pace,
             quota=partial(cloud_project, self.gcp_conn_id, self.impersonation_chain),
             endpoint=hook.endpoint,
         )

@@ -15,13 +15,14 @@ from typing import Any
 import pyarrow as pa
 
 from airflow_consent_retl.destinations.data_manager.members import (
+    ADDRESS_FIELDS,
     NO_IDENTIFIER,
     Invalid,
     MemberEncoder,
     is_identifier,
 )
 from airflow_consent_retl.destinations.data_manager.signals import SIGNALS, Consent, consents_of
-from airflow_consent_retl.destinations.data_manager.texts import texts_of
+from airflow_consent_retl.destinations.data_manager.texts import is_text, texts_of
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.near import suggestion
 
@@ -37,18 +38,7 @@ PARAMETER = "event_parameters."
 SOURCES = frozenset({"WEB", "APP", "IN_STORE", "PHONE", "MESSAGE", "OTHER"})
 NOT_PERMITTED = "ad_user_data_denied"
 
-_KNOWN = (
-    *NEEDED,
-    *TEXTS,
-    *NUMBERS,
-    *SIGNALS,
-    "email",
-    "phone",
-    "given_name",
-    "family_name",
-    "region_code",
-    "postal_code",
-)
+_KNOWN = (*NEEDED, *TEXTS, *NUMBERS, *SIGNALS, "email", "phone", *ADDRESS_FIELDS)
 _CURRENCY = re.compile(r"[A-Z]{3}")
 
 
@@ -205,20 +195,9 @@ def _problem_of(name: str, kind: pa.DataType) -> str:
         fits = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
         wanted = "a number"
     elif name in TEXTS or name in SIGNALS:
-        fits, wanted = _is_text(kind), "text"
+        fits, wanted = is_text(kind), "text"
     elif is_identifier(name):
         return ""
     else:
         return f"an event of Google has no field `{name}`{suggestion(name, _KNOWN)}"
     return "" if fits else f"field `{name}` is {kind}, but has to be {wanted}"
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_string_view(kind)
-        or pa.types.is_null(kind)
-    )

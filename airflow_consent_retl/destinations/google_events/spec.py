@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from airflow_consent_retl.contract.spec import DestinationSpec
-from airflow_consent_retl.destinations.data_manager.accounts import OVER_QUOTA, Account, google_target
-from airflow_consent_retl.destinations.data_manager.options import DataManagerOptions
-from airflow_consent_retl.destinations.http.pace import Pace
+from airflow_consent_retl.destinations.data_manager.accounts import google_target
+from airflow_consent_retl.destinations.data_manager.options import DataManagerOptions, DataManagerSpec
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.google_events.destination import GoogleEventsDestination
@@ -41,33 +39,13 @@ class GoogleEventsOptions(DataManagerOptions):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GoogleEventsSpec(GoogleEventsOptions, DestinationSpec):
+class GoogleEventsSpec(GoogleEventsOptions, DataManagerSpec):
     """The options, the target and the connection: all parameters of `LoadToGoogleEventsOperator`."""
 
-    templated: ClassVar[tuple[str, ...]] = (
-        "gcp_conn_id",
-        "product_destination_id",
-        "operating_account",
-        "login_account",
-        "linked_account",
-        "consent_signals",
-        "impersonation_chain",
-    )
+    templated: ClassVar[tuple[str, ...]] = ("gcp_conn_id", "product_destination_id", *DataManagerSpec.templated)
 
     product_destination_id: str
-    operating_account: Account
     consent_signals: Mapping[str, str] | None = None
-    gcp_conn_id: str = "google_cloud_default"
-    login_account: Account | None = None
-    linked_account: Account | None = None
-    impersonation_chain: str | Sequence[str] | None = None
-
-    _pace: Pace = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        # Not `super()`: a dataclass with slots is another class than the one in which the method was defined.
-        GoogleEventsOptions.__post_init__(self)
-        object.__setattr__(self, "_pace", Pace(requests=self.requests_per_minute, code=OVER_QUOTA))
 
     def build(self, *, consent_granted: bool = False) -> GoogleEventsDestination:
         """Return the destination, not yet opened; contacts nothing. All destinations of one spec share its pace.
@@ -101,7 +79,7 @@ class GoogleEventsSpec(GoogleEventsOptions, DestinationSpec):
             target,
             self,
             consent_granted=consent_granted,
-            pace=self._pace,
+            pace=self.pace,
             quota=partial(cloud_project, self.gcp_conn_id, self.impersonation_chain),
             endpoint=hook.endpoint,
         )

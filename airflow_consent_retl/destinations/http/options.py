@@ -17,6 +17,7 @@ class HttpOptions:
     Attributes:
         counts: options that are at least 1.
         most: options with a largest value.
+        request_rows: the vendor's most rows in a request, with the sentence for a DAG that asks for more.
         choices: options with some words as values.
         withdrawals: the choices of `on_withdrawal`, each with a sentence for people; empty: there is no such option.
         companions: by choice of `on_withdrawal`, the option that the choice needs, and that only it may have.
@@ -39,6 +40,7 @@ class HttpOptions:
     internal: ClassVar[frozenset[str]] = frozenset({"backoff_s", "max_body_bytes", "removal_batch_rows"})
     counts: ClassVar[tuple[str, ...]] = ()
     most: ClassVar[Mapping[str, int]] = {}
+    request_rows: ClassVar[tuple[int, str] | None] = None
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     withdrawals: ClassVar[Mapping[str, str]] = {}
     companions: ClassVar[Mapping[str, str]] = {}
@@ -67,6 +69,8 @@ class HttpOptions:
         wrong += [
             f"{name} must be at most {top:,}" for name, top in self.most.items() if (getattr(self, name) or 0) > top
         ]
+        if self.request_rows is not None and max(self.batch_rows, self.removal_batch_rows or 0) > self.request_rows[0]:
+            wrong.append(self.request_rows[1])
         for name, words in self.choices.items():
             if getattr(self, name) not in words:
                 *others, last = (f"`{word}`" for word in words)

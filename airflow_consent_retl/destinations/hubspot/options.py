@@ -63,6 +63,7 @@ class HubSpotOptions(HttpOptions):
         ConfigurationError: values are out of their ranges; the message names all of them.
     """
 
+    request_rows: ClassVar[tuple[int, str]] = (MOST_ROWS, f"HubSpot takes at most {MOST_ROWS} contacts in a request")
     counts: ClassVar[tuple[str, ...]] = ("requests_per_10_s",)
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"nulls": ("clear", "keep")}
     withdrawals: ClassVar[Mapping[str, str]] = WITHDRAWAL_CHOICES
@@ -84,8 +85,6 @@ class HubSpotOptions(HttpOptions):
         """Return the errors in the values."""
         # Not `super()`: a dataclass with slots is another class than the one in which the method was defined.
         wrong = HttpOptions.wrong(self)
-        if max(self.batch_rows, self.removal_batch_rows or 0) > MOST_ROWS:
-            wrong.append(f"HubSpot takes at most {MOST_ROWS} contacts in a request")
         if not self.id_property:
             wrong.append("id_property must be `email` or the name of a unique property")
         if self.legal_basis is not None and self.legal_basis not in get_args(LegalBasis):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from airflow_consent_retl.contract.spec import DestinationSpec
-from airflow_consent_retl.contract.withdrawal import wrong_withdrawal
 from airflow_consent_retl.destinations.http.options import HttpOptions
 from airflow_consent_retl.destinations.meta.graph_api import META as VENDOR
 from airflow_consent_retl.destinations.meta.graph_api import graph_address
@@ -49,6 +49,13 @@ class MetaAudienceOptions(HttpOptions):
         ConfigurationError: values are out of their ranges; the message names all of them.
     """
 
+    request_rows: ClassVar[tuple[int, str]] = (
+        MAX_USERS,
+        f"batch_rows must be at most {MAX_USERS:,}: Meta accepts no more users in a request",
+    )
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"on_invalid": ("reject", "omit")}
+    withdrawals: ClassVar[Mapping[str, str]] = WITHDRAWAL_CHOICES
+
     on_withdrawal: AudienceWithdrawal
     hashed: bool = False
     on_invalid: Literal["reject", "omit"] = "reject"
@@ -57,16 +64,6 @@ class MetaAudienceOptions(HttpOptions):
     concurrency: int = 2
     timeout_s: float = 120
     max_body_bytes: int = MAX_BODY_BYTES
-
-    def wrong(self) -> list[str]:
-        """Return the errors in the values."""
-        # Not `super()`: a dataclass with slots is another class than the one in which the method was defined.
-        wrong = HttpOptions.wrong(self) + wrong_withdrawal(self.on_withdrawal, WITHDRAWAL_CHOICES)
-        if max(self.batch_rows, self.removal_batch_rows or 0) > MAX_USERS:
-            wrong.append(f"batch_rows must be at most {MAX_USERS:,}: Meta accepts no more users in a request")
-        if self.on_invalid not in {"reject", "omit"}:
-            wrong.append("on_invalid must be `reject` or `omit`")
-        return wrong
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

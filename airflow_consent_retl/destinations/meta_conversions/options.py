@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -38,22 +39,18 @@ class MetaConversionsOptions(HttpOptions):
         ConfigurationError: values are out of their ranges; the message names all of them.
     """
 
+    request_rows: ClassVar[tuple[int, str]] = (
+        MAX_EVENTS,
+        f"batch_rows must be at most {MAX_EVENTS:,}: Meta accepts no more events in a request",
+    )
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"on_invalid": ("reject", "omit")}
+
     hashed: bool = False
     on_invalid: Literal["reject", "omit"] = "reject"
     phone_region: str | None = None
     batch_rows: int = MAX_EVENTS
     concurrency: int = 8
     timeout_s: float = 60
-
-    def wrong(self) -> list[str]:
-        """Return the errors in the values."""
-        # Not `super()`: a dataclass with slots is another class than the one in which the method was defined.
-        wrong = HttpOptions.wrong(self)
-        if self.batch_rows > MAX_EVENTS:
-            wrong.append(f"batch_rows must be at most {MAX_EVENTS:,}: Meta accepts no more events in a request")
-        if self.on_invalid not in {"reject", "omit"}:
-            wrong.append("on_invalid must be `reject` or `omit`")
-        return wrong
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -129,12 +129,9 @@ class SalesforceApi:
         """Put the rows of a job; tried once, since a job takes them once. Raises as `document`."""
         self._call("PUT", path, body, kind=_CSV, carries_rows=True, once=True)
 
-    def table(self, path: str) -> str:
+    def table(self, path: str) -> bytes:
         """Return the CSV of a job's results. Raises as `document`."""
-        try:
-            return self._call("GET", path, None, kind=_CSV, carries_rows=False, once=False).decode()
-        except UnicodeDecodeError:
-            raise AttemptError("unreadable_answer", maybe_applied=True) from None
+        return self._call("GET", path, None, kind=_CSV, carries_rows=False, once=False)
 
     def records(
         self, sobject: str, field: str, keys: Sequence[str], columns: Sequence[str] = (), *, quoted: bool = True

@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_consent_retl.contract.outcomes import UNNAMED_CODE, UNREADABLE_ANSWER, Outcome, RowStatus, vendor_code
+from airflow_consent_retl.destinations.http.answer_maps import csv_entries
 from airflow_consent_retl.destinations.http.attempt import AttemptError
+from airflow_consent_retl.destinations.http.responses import ACCEPTED, UnreadableAnswerError
 from airflow_consent_retl.destinations.salesforce.api import RefusedCallError
-from airflow_consent_retl.destinations.salesforce.record_csv import table_of
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.salesforce.api import SalesforceApi
 
 Operation = Literal["insert", "upsert", "update", "delete", "hardDelete"]
 
-ACCEPTED = Outcome(RowStatus.ACCEPTED)
 UNPROCESSED = Outcome(RowStatus.UNSENT, "unprocessed")
 NEVER_STARTED = "never_started"
 _STARTED = frozenset({"UploadComplete", "InProgress"})
@@ -135,12 +135,13 @@ def job_results(api: SalesforceApi, job_id: str, state: JobState, *, column: str
         readers["unprocessedrecords"] = lambda line: unprocessed
     try:
         for table, outcome_of in readers.items():
-            for line in table_of(api.table(f"{path}/{table}")):
+            body = api.table(f"{path}/{table}")
+            for line in csv_entries(body) if body.strip() else ():
                 key, outcome = line[column], outcome_of(line)
                 known = by_key.setdefault(key, outcome)
                 if known != outcome:
                     by_key[key] = Outcome(RowStatus.UNCERTAIN, "several_results")
-    except (KeyError, ValueError):
+    except (KeyError, UnreadableAnswerError):
         return JobResults({}, Outcome(RowStatus.UNCERTAIN, UNREADABLE_ANSWER))
     if state.error == NEVER_STARTED:
         return JobResults({}, Outcome(RowStatus.UNSENT, NEVER_STARTED))

@@ -31,8 +31,9 @@ from airflow_consent_retl.contract.dataset_name import DatasetName
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.destinations.http.attempt import AttemptError
+from airflow_consent_retl.destinations.http.responses import ACCEPTED, NOT_FOUND
 from airflow_consent_retl.destinations.salesforce.api import RefusedCallError, SalesforceApi
-from airflow_consent_retl.destinations.salesforce.bulk_jobs import ACCEPTED, ensure_started, job_state
+from airflow_consent_retl.destinations.salesforce.bulk_jobs import ensure_started, job_state
 from airflow_consent_retl.destinations.salesforce.consent_objects import (
     CONSENT_OBJECT,
     ContactPointTypeConsent,
@@ -55,8 +56,6 @@ if TYPE_CHECKING:
     from airflow_consent_retl.destinations.salesforce.options import SalesforceOptions
 
 log = logging.getLogger(__name__)
-
-_NOT_FOUND = Outcome(RowStatus.REJECTED, "not_found")
 
 
 class SalesforceDestination(Destination):
@@ -167,7 +166,7 @@ class SalesforceDestination(Destination):
         except (AttemptError, RefusedCallError) as failure:
             raise error_of(failure) from None
         refused = {row: Outcome(RowStatus.REJECTED, code) for row, code in encoded.refused.items()}
-        return jobs.outcomes(encoded.keys, otherwise=_NOT_FOUND, refused=refused)
+        return jobs.outcomes(encoded.keys, otherwise=NOT_FOUND, refused=refused)
 
     def remove(self, batch: Batch) -> Outcomes:
         """Delete records, empty fields, or write consent objects; a person without a record is removed already."""

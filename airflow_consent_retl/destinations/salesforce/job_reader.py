@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from airflow_consent_retl.contract.outcomes import UNREADABLE_ANSWER, Outcome, RowStatus
 from airflow_consent_retl.destinations.http.attempt import AttemptError
-from airflow_consent_retl.destinations.salesforce.bulk_jobs import ACCEPTED, JobResults, JobState, job_results
+from airflow_consent_retl.destinations.http.responses import ACCEPTED
+from airflow_consent_retl.destinations.salesforce.bulk_jobs import JobResults, JobState, job_results
 from airflow_consent_retl.destinations.salesforce.consent_objects import CONSENT_OBJECT
 from airflow_consent_retl.destinations.salesforce.record_jobs import record_ids, worst
 from airflow_consent_retl.errors import ConfigurationError

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_consent_retl.contract.spec import DestinationSpec
-from airflow_consent_retl.contract.withdrawal import wrong_withdrawal
+from airflow_consent_retl.destinations.http.options import HttpOptions
 from airflow_consent_retl.destinations.salesforce.consent_objects import ConsentObject, check_same_ids, of_parameters
 from airflow_consent_retl.errors import ConfigurationError
 
@@ -29,7 +29,7 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,79}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SalesforceOptions:
+class SalesforceOptions(HttpOptions):
     """The object, what a withdrawal means, and the limits.
 
     Args:
@@ -47,13 +47,19 @@ class SalesforceOptions:
         max_body_bytes: the most bytes of a job.
         max_api_share: the share of the org's API requests of 24 hours from which no new job is made.
         timeout_s: seconds to connect, and again between two parts of an answer.
-        max_attempts: maximum number of tries of a request.
-        max_retry_s: seconds after which a request is not retried.
         backoff_s: longest wait before the second try; it doubles with each try.
 
     Raises:
         ConfigurationError: values are out of their ranges; the message names all of them.
     """
+
+    internal: ClassVar[frozenset[str]] = frozenset({"backoff_s", "removal_batch_rows"})
+    most: ClassVar[Mapping[str, int]] = {"max_body_bytes": MAX_FILE_BYTES}
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "write": ("upsert", "insert", "update"),
+        "nulls": ("clear", "keep"),
+    }
+    withdrawals: ClassVar[Mapping[str, str]] = WITHDRAWAL_CHOICES
 
     sobject: str
     external_id: str
@@ -68,29 +74,15 @@ class SalesforceOptions:
     max_body_bytes: int = MAX_FILE_BYTES
     max_api_share: float = 0.9
     timeout_s: float = 60
-    max_attempts: int = 6
-    max_retry_s: float = 300
     backoff_s: float = 1
-
-    def __post_init__(self) -> None:
-        if wrong := self.wrong():
-            raise ConfigurationError("; ".join(wrong))
 
     def wrong(self) -> list[str]:
         """Return the errors in the values."""
-        counts = ("batch_rows", "concurrency", "max_body_bytes", "max_attempts")
-        wrong = [f"{name} must be at least 1" for name in counts if getattr(self, name) < 1]
-        seconds = ("timeout_s", "max_retry_s", "backoff_s", "max_api_share")
-        wrong += [f"{name} must be above 0" for name in seconds if not getattr(self, name) > 0]
+        # Not `super()`: a dataclass with slots is another class than the one in which the method was defined.
+        wrong = HttpOptions.wrong(self)
+        wrong += [] if self.max_api_share > 0 else ["max_api_share must be above 0"]
         names = {"sobject": self.sobject, "external_id": self.external_id}
         wrong += [f"{name} must be an API name" for name, value in names.items() if not _NAME.fullmatch(value)]
-        wrong += wrong_withdrawal(self.on_withdrawal, WITHDRAWAL_CHOICES)
-        if self.max_body_bytes > MAX_FILE_BYTES:
-            wrong.append(f"max_body_bytes must be at most {MAX_FILE_BYTES:,}")
-        if self.write not in {"upsert", "insert", "update"}:
-            wrong.append("write must be `upsert`, `insert` or `update`")
-        if self.nulls not in {"clear", "keep"}:
-            wrong.append("nulls must be `clear` or `keep`")
         if bool(self.clear_fields) != (self.on_withdrawal == "clear_fields"):
             wrong.append("clear_fields is needed with on_withdrawal `clear_fields`, and only there")
         if isinstance(self.clear_fields, str) or not all(_NAME.fullmatch(name) for name in self.clear_fields):
@@ -121,7 +113,6 @@ class SalesforceSpec(SalesforceOptions, DestinationSpec):
     """
 
     templated: ClassVar[tuple[str, ...]] = ("salesforce_conn_id", "sobject", "external_id")
-    internal: ClassVar[frozenset[str]] = frozenset({"backoff_s"})
 
     salesforce_conn_id: str = "salesforce_default"
 

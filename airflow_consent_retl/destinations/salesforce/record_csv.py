@@ -1,4 +1,4 @@
-"""The CSV of a Bulk API 2.0 job, and the tables of its results. No value is trimmed, guessed or dropped silently.
+"""The lines of a Bulk API 2.0 job. No value is trimmed, guessed or dropped silently.
 
 An empty value means "leave the field as it is" to Salesforce, and `#N/A` empties a field
 (https://developer.salesforce.com/docs/atlas.en-us.api_asynch.meta/api_asynch/datafiles_prepare_csv.htm, read
@@ -7,14 +7,13 @@ An empty value means "leave the field as it is" to Salesforce, and `#N/A` emptie
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import msgspec
 import pyarrow as pa
 
+from airflow_consent_retl.destinations.http.text_values import without_text
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.values.json_rows import RowEncoder
 
@@ -64,8 +63,7 @@ class RecordEncoder:
             raise ConfigurationError(f"the external id `{key}` is not mapped: Salesforce knows records by it")
         self.fields = [key, *(name for name in schema.names if name != key and name not in leave_out)]
         sent = pa.schema([schema.field(name) for name in self.fields])
-        unfit = [f"`{field.name}` ({field.type})" for field in sent if not _has_text_form(field.type)]
-        if unfit:
+        if unfit := without_text(sent):
             raise ConfigurationError(f"no form in Salesforce's CSV for {', '.join(unfit)}: cast them in the model")
         self._encoder = RowEncoder(sent, nulls="null", integers="string", envelope=None)
         self._nulls = ["" if keep_nulls and name not in cleared else EMPTY for name in self.fields]
@@ -92,54 +90,7 @@ class RecordEncoder:
         return EncodedRecords(records, keys, refused)
 
 
-def csv_of(header: Sequence[str], lines: Iterable[Sequence[str]], *, most_bytes: int) -> Iterable[tuple[bytes, int]]:
-    """Yield the CSV of the lines, in pieces of at most so many bytes, each with its header and its number of lines."""
-    first = _line(header)
-    parts, length = [first], len(first)
-    for line in lines:
-        encoded = _line(line)
-        if length + len(encoded) > most_bytes and len(parts) > 1:
-            yield b"".join(parts), len(parts) - 1
-            parts, length = [first], len(first)
-        parts.append(encoded)
-        length += len(encoded)
-    if len(parts) > 1:
-        yield b"".join(parts), len(parts) - 1
-
-
-def table_of(text: str) -> list[Mapping[str, str]]:
-    """Return the lines of a table of results by column; none for an empty one.
-
-    Raises:
-        ValueError: it is no such table; the message quotes nothing.
-    """
-    if not text.strip():
-        return []
-    try:
-        header, *lines = csv.reader(io.StringIO(text, newline=""), strict=True)
-    except (csv.Error, ValueError):
-        raise ValueError("no CSV") from None
-    if len(set(header)) != len(header) or any(len(line) != len(header) for line in lines):
-        raise ValueError("lines of different lengths")
-    return [dict(zip(header, line, strict=True)) for line in lines]
-
-
-def _line(values: Sequence[str]) -> bytes:
-    return (",".join('"' + value.replace('"', '""') + '"' for value in values) + "\n").encode()
-
-
 def _text(value: object, null: str) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return null if value is None else EMPTY if value == "" else str(value)
-
-
-def _has_text_form(kind: pa.DataType) -> bool:
-    if isinstance(kind, pa.BaseExtensionType):
-        return kind.extension_name in {"arrow.json", "arrow.uuid"}
-    if pa.types.is_dictionary(kind):
-        return _has_text_form(kind.value_type)
-    if pa.types.is_timestamp(kind):
-        # Without an offset, Salesforce would choose the time zone of the connection's user.
-        return kind.tz is not None
-    return not (pa.types.is_nested(kind) or "binary" in str(kind))

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from airflow_consent_retl.contract.outcomes import UNREADABLE_ANSWER, Outcome, Outcomes, RowStatus
 from airflow_consent_retl.destinations.http.attempt import AttemptError
+from airflow_consent_retl.destinations.http.bodies import csv_files
+from airflow_consent_retl.destinations.http.responses import ACCEPTED
 from airflow_consent_retl.destinations.salesforce.api import RefusedCallError
-from airflow_consent_retl.destinations.salesforce.bulk_jobs import ACCEPTED, started_job
-from airflow_consent_retl.destinations.salesforce.record_csv import csv_of
+from airflow_consent_retl.destinations.salesforce.bulk_jobs import started_job
 from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class BatchJobs:
         owners = [key for key, some in lines.items() for _ in some]
         every = (line for some in lines.values() for line in some)
         start = 0
-        for body, count in csv_of(header, every, most_bytes=self._max_body_bytes):
+        for body, count in csv_files(header, every, most_bytes=self._max_body_bytes):
             try:
                 job = started_job(self._api, sobject, operation, body, external_id=external_id)
             except (AttemptError, RefusedCallError, DestinationError, DestinationUnavailableError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from airflow_consent_retl.contract.spec import DestinationSpec
 from airflow_consent_retl.destinations.http.options import HttpOptions
@@ -35,6 +35,13 @@ class WebhookOptions(HttpOptions):
         ConfigurationError: values are out of their ranges; the message names all of them.
     """
 
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "nulls": ("null", "omit"),
+        "integers": ("number", "string"),
+        "answer": ("rows", "status"),
+        "removal_method": get_args(RemovalMethod),
+    }
+
     nulls: Literal["null", "omit"] = "null"
     integers: Literal["number", "string"] = "number"
     answer: Literal["rows", "status"] = "rows"
@@ -47,17 +54,6 @@ class WebhookOptions(HttpOptions):
         """Return the errors in the values."""
         # Not `super()`: a dataclass with slots is another class than the one in which the method was defined.
         wrong = HttpOptions.wrong(self)
-        choices = {
-            "nulls": ("null", "omit"),
-            "integers": ("number", "string"),
-            "answer": ("rows", "status"),
-            "removal_method": ("DELETE", "POST"),
-        }
-        wrong += [
-            f"{name} must be `{first}` or `{second}`"
-            for name, (first, second) in choices.items()
-            if getattr(self, name) not in {first, second}
-        ]
         if self.envelope == "":
             wrong.append("envelope must be the name of a field, or None for a bare array")
         if isinstance(self.own_codes, str) or not all(isinstance(code, str) and code for code in self.own_codes):
