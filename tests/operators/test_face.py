@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from support.operators_stub import STUB, same, stub
 
 import airflow_consent_retl
 from airflow_consent_retl import operators
@@ -44,13 +45,22 @@ def test_every_folder_of_a_destination_holds_an_operator_and_a_destination_and_i
 
 
 def test_the_stub_for_type_checkers_names_the_same_modules() -> None:
-    stub = ast.parse((PACKAGE / "operators" / "__init__.pyi").read_text())
+    found = ast.parse(STUB.read_text())
 
     imported = {
-        alias.name: node.module for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names
+        alias.name: node.module
+        for node in found.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        # The other ones are the types of parameters.
+        if alias.asname is not None
     }
 
     assert imported == MODULES
+
+
+def test_the_stub_has_the_parameters_of_each_operator() -> None:
+    assert same(stub(), STUB.read_text()), "run `python -m support.operators_stub` in `tests`"
 
 
 @pytest.mark.parametrize("name", LOADS)

@@ -34,6 +34,3 @@ class LoadToWebhookOperator(SpecLoadOperator):
     """
 
     spec_class = WebhookSpec
-    conn_id: str
-    endpoint: str
-    removal_endpoint: str | None
