@@ -11,6 +11,7 @@ from airflow_consent_retl.notifications.conditions import (
     PartialSuccess,
     PolicyChanged,
     RejectedRate,
+    TaskFailed,
 )
 from airflow_consent_retl.notifications.notice import Notice
 from airflow_consent_retl.notifications.notifier import ConsentNotifier
@@ -26,4 +27,5 @@ __all__ = [
     "PartialSuccess",
     "PolicyChanged",
     "RejectedRate",
+    "TaskFailed",
 ]

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.progress import by_count, listed, short
@@ -29,9 +29,29 @@ _NOT_DONE = {
 class Condition(ABC):
     """A condition on the outcome of a task for one sync."""
 
+    without_counts: ClassVar[bool] = False
+    """Whether it is asked too about a task that failed before it counted anything: `numbers` is empty then."""
+
     @abstractmethod
     def found(self, outcome: SyncOutcome) -> str | None:
         """Return one sentence about what was found, in names, counts and digests; None: the condition does not hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFailed(Condition):
+    """A task of this package failed, whatever it did before."""
+
+    without_counts = True
+
+    def found(self, outcome: SyncOutcome) -> str | None:
+        """Return the task, the name of the error's class, and what is known of the work."""
+        if not outcome.failure:
+            return None
+        task = f"task `{outcome.task_id}`" if outcome.task_id else "the task"
+        if not outcome.numbers:
+            return f"{task} failed before it counted anything: {outcome.failure}"
+        accepted, removed = (outcome.numbers.get(name, 0) for name in ("accepted", "removed"))
+        return f"{task} failed: {outcome.failure}; {accepted:,} rows were sent and {removed:,} people removed before"
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,10 @@ class Notice:
         """One line: the sync, and what was found first."""
         first, more = self.findings[0], sum(len(finding.sentences) for finding in self.findings) - 1
         rest = f" (and {more:,} more)" if more else ""
-        return textwrap.shorten(f"{first.outcome.sync}: {first.sentences[0]}", LINE - len(rest), placeholder="…") + rest
+        return (
+            textwrap.shorten(f"{_name(first.outcome, self)}: {first.sentences[0]}", LINE - len(rest), placeholder="…")
+            + rest
+        )
 
     @property
     def text(self) -> str:
@@ -62,7 +65,7 @@ class Notice:
         place = f"DAG {self.dag_id}, run {self.run_id}" + (f", task {self.task_id}" if self.task_id else "")
         lines, left = _wrapped(place), len(self.findings)
         for number, finding in enumerate(self.findings):
-            block = ["", *_block(finding)]
+            block = ["", *_block(finding, _name(finding.outcome, self))]
             room = MOST_LINES - len(lines)
             if len(block) > room and number:
                 break
@@ -76,12 +79,17 @@ class Notice:
         return f"<pre>{escape(self.text)}</pre>"
 
 
-def _block(finding: Finding) -> list[str]:
+def _name(outcome: SyncOutcome, notice: Notice) -> str:
+    """Return the name of the sync, or of the task where its sync is not known."""
+    return outcome.sync or outcome.task_id or notice.task_id or notice.dag_id
+
+
+def _block(finding: Finding, name: str) -> list[str]:
     outcome = finding.outcome
     counts = ", ".join(f"{name} {outcome.numbers[name]:,}" for name in _SHOWN_FIRST if name in outcome.numbers)
     details = [counts, _listed("denied because", outcome.denied_by_reason), _source(outcome), finding.page]
     return [
-        *_wrapped(outcome.sync),
+        *_wrapped(name),
         *(line for sentence in finding.sentences for line in _wrapped(f"- {sentence}", indent="  ")),
         *(line for detail in details if detail for line in _wrapped(f"  {detail}", indent="  ")),
     ]

@@ -12,7 +12,7 @@ from airflow_consent_retl.compat import conf
 from airflow_consent_retl.errors import ConfigurationError, NoticeError
 from airflow_consent_retl.notifications.conditions import Condition
 from airflow_consent_retl.notifications.notice import Finding, Notice
-from airflow_consent_retl.notifications.run_outcomes import is_about_a_run, outcomes_of
+from airflow_consent_retl.notifications.run_outcomes import is_about_a_run, outcomes_of, run_of
 from airflow_consent_retl.sight.addresses import sync_page
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ class ConsentNotifier(BaseNotifier):
 
     Give it to tasks as `on_success_callback`, `on_failure_callback` or `on_retry_callback`, for instance by the
     `default_args` of a DAG: it then sees what the task did, also if it failed. Given to a DAG, it sees what the tasks
-    returned that ended well. Tasks of other kinds cause no notice.
+    returned, and what the ledger has of those that failed; of a filter that failed, that it did. Tasks of other kinds
+    cause no notice.
 
     The wrapped notifiers render their own templates, in which `notice` has a `subject` of one line, a `text` that
     fits a screen, and the same text as `html`. A notice contains names, counts, digests and addresses, and no
@@ -70,14 +71,17 @@ class ConsentNotifier(BaseNotifier):
         base = (conf.get("api", "base_url", fallback=None) or "").rstrip("/")
         findings = []
         for outcome in outcomes_of(context, self.log):
-            sentences = [found for condition in self.conditions if (found := condition.found(outcome)) is not None]
+            asked = [one for one in self.conditions if outcome.numbers or one.without_counts]
+            sentences = [found for condition in asked if (found := condition.found(outcome)) is not None]
             if sentences:
-                findings.append(Finding(outcome, sentences, sync_page(outcome.sync, base=base) if base else ""))
+                page = sync_page(outcome.sync, base=base) if base and outcome.sync else ""
+                findings.append(Finding(outcome, sentences, page))
         if not findings:
             return None
+        if is_about_a_run(context):
+            return Notice(str(context["dag"].dag_id), run_of(context), "", findings)
         ti = context["ti"]
-        task_id = "" if is_about_a_run(context) else str(ti.task_id)
-        return Notice(str(ti.dag_id), str(ti.run_id), task_id, findings)
+        return Notice(str(ti.dag_id), str(ti.run_id), str(ti.task_id), findings)
 
 
 def _checked(name: str, given: object, kind: type, expected: str) -> tuple[Any, ...]:

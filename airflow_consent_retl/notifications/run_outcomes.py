@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow_consent_retl.errors import ConsentRetlError
 from airflow_consent_retl.signals.outcome import (
+    SyncOutcome,
     outcome_of_load,
+    outcome_of_record,
     outcome_of_withdrawals,
     outcomes_of_manifest,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_consent_retl.delivery.ledger.run_records import RunRecord
     from airflow_consent_retl.progress import TaskLog
-    from airflow_consent_retl.signals.outcome import SyncOutcome
+
+_NO_RESULT: Final = "it left no result"
+_FAILED: Final = "failed"
 
 
 def is_about_a_run(context: Mapping[str, Any]) -> bool:
@@ -23,24 +31,101 @@ def is_about_a_run(context: Mapping[str, Any]) -> bool:
 
 
 def outcomes_of(context: Mapping[str, Any], log: TaskLog) -> list[SyncOutcome]:
-    """Return what the task did for each sync; for a whole run, what its tasks did that returned.
+    """Return what the task did for each sync; for a whole run, what its tasks did.
+
+    A callback for a run is called where DAG files are parsed. It knows what tasks returned, and what the ledger has of
+    those that failed. Of a task that failed before it opened its sync, or whose ledger cannot be read there, only the
+    name is known.
 
     Args:
         context: of the callback.
         log: of the notifier.
     """
     if not is_about_a_run(context):
-        return list(getattr(context["ti"].task, "outcomes", ()))
+        return _of_task(context)
+    tasks = [task for task in context["dag"].tasks if hasattr(task, "outcomes")]
+    found: list[SyncOutcome] = []
+    states = _states(context, log)
+    records = _records(context, tasks, log)
+    for task in tasks:
+        returned = [one for value in _returned(context, task.task_id, log) for one in _outcomes(value, log)]
+        recorded = [outcome_of_record(one) for one in records if one.task.task == task.task_id]
+        # What a task returned says more than its record: who was delivered before, and the limits.
+        known = {one.sync for one in returned}
+        of_task = returned + [one for one in recorded if one.sync not in known]
+        is_failed = _FAILED in states.get(task.task_id, ())
+        if is_failed and not any(one.failure for one in of_task):
+            of_task.append(SyncOutcome(stage="task", model="", destination="", numbers={}, failure=_NO_RESULT))
+        found += [replace(one, task_id=task.task_id) for one in of_task]
+    return found
+
+
+def _of_task(context: Mapping[str, Any]) -> list[SyncOutcome]:
+    """Return what a task did; one that failed before it counted anything says that it failed."""
+    task, error = context["ti"].task, context.get("exception")
+    found = list(getattr(task, "outcomes", ()))
+    if error is None or not hasattr(task, "outcomes"):
+        return found
+    failure = type(error).__name__
+    if found:
+        return [replace(one, failure=failure) for one in found]
+    return [SyncOutcome(stage="task", model="", destination="", numbers={}, failure=failure)]
+
+
+def _returned(context: Mapping[str, Any], task_id: str, log: TaskLog) -> Sequence[Any]:
     ti = context.get("ti")
     if ti is None:
-        return []
-    return [
-        outcome
-        for task_id in context["dag"].task_ids
+        return ()
+    try:
         # A list of one task returns the values of all its mapped instances.
-        for value in ti.xcom_pull(task_ids=[task_id]) or ()
-        for outcome in _outcomes(value, log)
-    ]
+        return ti.xcom_pull(task_ids=[task_id]) or ()
+    except Exception as error:  # noqa: BLE001 - `dag.test` has no XComs in this callback, and its error has no class
+        log.info("what task %s returned is not known here: %s", task_id, type(error).__name__)
+        return ()
+
+
+def _states(context: Mapping[str, Any], log: TaskLog) -> Mapping[str, set[str]]:
+    """Return the states of the tasks of the run, of mapped ones too, by task."""
+    ti, dag = context.get("ti"), context["dag"]
+    found: dict[str, set[str]] = {}
+    if ti is None:
+        return found
+    try:
+        states = ti.get_task_states(dag_id=dag.dag_id, run_ids=[run_of(context)])
+    except Exception as error:  # noqa: BLE001 - as above
+        log.info("the states of the tasks are not known here: %s", type(error).__name__)
+        # The instance with which Airflow calls for a failed run is one that failed.
+        return {ti.task_id: {_FAILED}} if context["reason"] != "success" else {}
+    for name, state in states.get(run_of(context), {}).items():
+        # Mapped tasks have their index after their id.
+        task_id = name if name in dag.task_dict else name.rpartition("_")[0]
+        found.setdefault(task_id, set()).add(str(state))
+    return found
+
+
+def _records(context: Mapping[str, Any], tasks: Sequence[Any], log: TaskLog) -> Sequence[RunRecord]:
+    """Return the last record of each sync and task of the run, of all ledgers that the tasks use."""
+    from airflow_consent_retl.hooks.ledgers import existing_ledger
+
+    places = {(getattr(one, "workspace", None), getattr(one, "ledger_conn_id", None)): None for one in tasks}
+    found: dict[tuple[str, int | None, str], RunRecord] = {}
+    for workspace, conn_id in places:
+        try:
+            ledger = existing_ledger(workspace, conn_id)
+            if ledger is None:
+                continue
+            with ledger, ledger.history() as history:
+                # The latest first: a try before it counts no more.
+                for record in history.of_task(context["dag"].dag_id, run_of(context)):
+                    found.setdefault((record.task.task, record.task.map_index, record.sync), record)
+        except ConsentRetlError as error:
+            log.warning("the notice leaves out what a ledger has: %s", error)
+    return list(found.values())
+
+
+def run_of(context: Mapping[str, Any]) -> str:
+    """Return the id of the run that a callback is about."""
+    return str(context["run_id"] if "run_id" in context else context["ti"].run_id)
 
 
 def _outcomes(returned: Any, log: TaskLog) -> Iterator[SyncOutcome]:

@@ -24,7 +24,7 @@ class SyncPageLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Return the address, below Airflow's own."""
-        syncs, workspace = _sync_names(operator), _workspace(operator)
+        syncs, workspace = sync_names(operator), _workspace(operator)
         if len(syncs) != 1:
             return overview_page(base=_base(), workspace=workspace)
         return sync_page(syncs[0], base=_base(), workspace=workspace)
@@ -51,7 +51,7 @@ SENDING_LINKS = (SyncPageLink(), RunReportLink())
 """The links of a task that sends or removes people: the ledger has a record of what it did."""
 
 
-def _sync_names(operator: Any) -> list[str]:
+def sync_names(operator: Any) -> list[str]:
     """Return the names of the syncs that a task serves; none where it serves no one's in particular."""
     one, several = getattr(operator, "destination", None), getattr(operator, "destinations", None)
     names = [one] if isinstance(one, str) else several or getattr(operator, "loads", None) or ()

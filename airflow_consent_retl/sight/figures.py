@@ -18,6 +18,7 @@ from airflow_consent_retl.delivery.ledger.records import model_and_destination
 from airflow_consent_retl.delivery.ledger.run_records import COUNTS, RunCounts, RunKind, RunState
 from airflow_consent_retl.delivery.unserved import is_unserved
 from airflow_consent_retl.sight.days import joined_days
+from airflow_consent_retl.sight.kept_sums import KeptSums
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +33,7 @@ MOST_RUNS: Final = 50
 """The most runs on one page."""
 
 _NOTHING: Final = RunCounts()
+_kept: Final[KeptSums[tuple[Mapping[SyncName, RunTotals], Sequence[DayFigures]]]] = KeptSums()
 
 
 class Health(StrEnum):
@@ -196,8 +198,10 @@ def overview(
     known = [one for one in ledger.syncs() if shows(one)]
     names = [str(one.sync) for one in known]
     with ledger.history() as history:
-        syncs = _figures(history, known, period, at=at, unserved_days=unserved_days, names=names)
-        days = _days(history, period, names)
+        # Everything on which the sums depend: a part of a day, and the time within it, is not.
+        key = (history.state(period.until), period.since, period.together, len(period.days), tuple(names))
+        totals, days = _kept.get(key, lambda: (_totals(history, period, names), _days(history, period, names)))
+        syncs = _figures(history, known, totals, at=at, unserved_days=unserved_days, names=names)
     return Overview(
         at=at,
         period=period,
@@ -231,7 +235,8 @@ def sync_history(
     if not known:
         return None
     with ledger.history() as history:
-        (figures,) = _figures(history, known, period, at=at, unserved_days=unserved_days, names=[sync])
+        totals = _totals(history, period, [sync])
+        (figures,) = _figures(history, known, totals, at=at, unserved_days=unserved_days, names=[sync])
         days = _days(history, period, [sync])
         runs = history.runs([sync], since=period.since, until=period.until, limit=limit, offset=offset)
         number = history.count([sync], since=period.since, until=period.until)
@@ -255,7 +260,7 @@ def summed(counts: Sequence[RunCounts]) -> RunCounts:
 def _figures(
     history: RunHistory,
     known: Sequence[SyncOverview],
-    period: Period,
+    totals: Mapping[SyncName, RunTotals],
     *,
     at: datetime,
     unserved_days: float,
@@ -263,7 +268,6 @@ def _figures(
 ) -> list[SyncFigures]:
     last = history.last(syncs=names)
     loads = history.last(RunKind.LOAD, syncs=names)
-    totals = history.totals(since=period.since, until=period.until, syncs=names)
     return [
         _figures_of(
             one,
@@ -274,6 +278,10 @@ def _figures(
         )
         for one in known
     ]
+
+
+def _totals(history: RunHistory, period: Period, names: Sequence[str]) -> Mapping[SyncName, RunTotals]:
+    return history.totals(since=period.since, until=period.until, syncs=names)
 
 
 def _days(history: RunHistory, period: Period, names: Sequence[str]) -> list[DayFigures]:

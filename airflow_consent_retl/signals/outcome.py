@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from airflow_consent_retl.delivery.ledger.run_records import RunRecord
     from airflow_consent_retl.storage.manifest import PermittedCounts, PermittedManifest
 
-Stage = Literal["filter", "load", "withdrawals"]
+Stage = Literal["filter", "load", "withdrawals", "task"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,10 +19,11 @@ class SyncOutcome:
     """The work of one task for one model at one destination. It never contains a value of a row.
 
     Args:
-        stage: the task that did it: a filter, a load, or the fast lane of withdrawals.
-        model: the model's name.
-        destination: the policy's name of the destination.
-        numbers: counts of rows or people, by the names of the task's return value.
+        stage: the task that did it: a filter, a load, or the fast lane of withdrawals; `task`: one that failed, whose
+            work is not known.
+        model: the model's name; empty if not known.
+        destination: the policy's name of the destination; empty if not known.
+        numbers: counts of rows or people, by the names of the task's return value; none if its work is not known.
         denied_by_reason: denied rows by reason; a row with two reasons counts under both.
         removals_by_cause: people to remove by cause.
         not_accepted_by_code: rows that the destination rejected or left unclear, by code.
@@ -32,6 +34,9 @@ class SyncOutcome:
         data_time: the time that the rows stand for.
         delivered_before: the people who were, or may have been, delivered before the task; None if not known.
         delivered: the people who are, or may be, delivered after it; None if not known.
+        task_id: of a task that failed; empty: it ended well, or its id is in the notice.
+        failure: the name of the class of the error with which the task failed, or why it is not known; empty: it ended
+            well.
     """
 
     stage: Stage
@@ -48,11 +53,13 @@ class SyncOutcome:
     data_time: datetime | None = None
     delivered_before: int | None = None
     delivered: int | None = None
+    task_id: str = ""
+    failure: str = ""
 
     @property
     def sync(self) -> str:
-        """The name of the sync: `customers/webhook`."""
-        return f"{self.model}/{self.destination}"
+        """The name of the sync: `customers/webhook`; empty if not known."""
+        return f"{self.model}/{self.destination}" if self.model and self.destination else ""
 
     @property
     def rejected_ratio(self) -> float | None:
@@ -132,6 +139,29 @@ def outcome_of_load(counts: Mapping[str, Any]) -> SyncOutcome:
         data_time=datetime.fromisoformat(counts["data_time"]),
         delivered_before=counts.get("delivered_before"),
         delivered=counts.get("delivered"),
+    )
+
+
+def outcome_of_record(record: RunRecord) -> SyncOutcome:
+    """Return the outcome of a try that the ledger recorded when it ended. Who was delivered before is not known."""
+    # No destination has a `/` in its name.
+    model, _, destination = record.sync.rpartition("/")
+    lag_s = {} if record.lags is None else record.lags.in_seconds()
+    return SyncOutcome(
+        stage="load" if record.kind == "load" else "withdrawals",
+        model=model,
+        destination=destination,
+        numbers=asdict(record.counts),
+        denied_by_reason=record.denied_by_reason,
+        removals_by_cause=record.removals_by_cause,
+        not_accepted_by_code=record.codes,
+        lag_s={name.removesuffix("_s"): seconds for name, seconds in lag_s.items()},
+        policy_digest=record.policy_digest,
+        decided_at=record.decided_at,
+        data_time=record.data_time,
+        delivered=record.people,
+        task_id=record.task.task,
+        failure=record.failure,
     )
 
 

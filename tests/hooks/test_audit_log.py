@@ -109,4 +109,4 @@ def test_the_log_is_read_once_for_each_policy() -> None:
     finally:
         sa.event.remove(engine, "before_cursor_execute", note)
 
-    assert len([one for one in asked if "FROM log" in one]) == 1
+    assert len([one for one in asked if "FROM log" in one]) == 2

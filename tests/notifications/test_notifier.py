@@ -136,10 +136,13 @@ def test_a_notice_about_a_run_reads_what_its_tasks_returned(airflow: Airflow) ->
 
         dag_id, run_id, task_id = "table", run.run_id, "load"
 
+        def get_task_states(self, dag_id: str, run_ids: list[str]) -> dict[str, dict[str, str]]:
+            return {run.run_id: run.tasks}
+
         def xcom_pull(self, task_ids: list[str]) -> list[Any]:
             return [airflow.xcom(run, task_id) for task_id in task_ids]
 
-    context = {"ti": Instance(), "dag": SimpleNamespace(task_ids=["extract", "consent", "load"]), "reason": "success"}
+    context = {"ti": Instance(), "dag": airflow.dag("table"), "reason": "success"}
     notifier = ConsentNotifier(notify=[Kept("x")], when=[NothingSent(although_unchanged=True), PolicyChanged()])
 
     found = {(one.stage, one.destination): one for one in outcomes_of(context, notifier.log)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -113,6 +113,15 @@ class RunHistory:
         """Return the number of runs that ended in a period; arguments as for `runs`."""
         query = sa.select(sa.func.count()).select_from(runs).where(*_in(syncs, since, until))
         return int(self._connection.scalar(query) or 0)
+
+    def state(self, until: datetime) -> Hashable:
+        """Return what is another value as soon as a run was written or deleted, or one of later than `until` counts.
+
+        No record changes without a new one: see `note_run`.
+        """
+        later = sa.select(sa.func.count()).where(runs.c.ended_at >= sa.literal(until, Timestamp)).scalar_subquery()
+        query = sa.select(sa.func.count(), sa.func.max(runs.c.id), later).select_from(runs)
+        return (self._connection.engine.url, *self._connection.execute(query).one())
 
     def of_task(self, dag: str, run: str, task: str | None = None, *, map_index: int | None = None) -> list[RunRecord]:
         """Return what one run of a DAG did, at all of its syncs, the latest first.
