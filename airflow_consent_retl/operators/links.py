@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperatorLink
 
 from airflow_consent_retl.compat import conf
-from airflow_consent_retl.sight.addresses import overview_page, run_page, sync_page
+from airflow_consent_retl.sight.addresses import overview_page, report_page, sync_page
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
@@ -31,13 +31,13 @@ class SyncPageLink(BaseOperatorLink):
 
 
 class RunReportLink(BaseOperatorLink):
-    """To the report about what a task did in this run, at all of its destinations."""
+    """To the HTML report of the run; where none was written, to the page about what the task did in it."""
 
     name = "Consent: report of this run"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Return the address, below Airflow's own."""
-        return run_page(
+        return report_page(
             ti_key.dag_id,
             ti_key.run_id,
             ti_key.task_id,

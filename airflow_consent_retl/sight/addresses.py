@@ -36,8 +36,14 @@ def run_page(
         map_index: among mapped tasks; None or below 0: it is not mapped.
         base, workspace: as for the module.
     """
-    mapped = {} if map_index is None or map_index < 0 else {"map_index": str(map_index)}
-    return _page("run", base, workspace, dag_id=dag_id, run_id=run_id, task_id=task_id, **mapped)
+    return _page("run", base, workspace, **_task(dag_id, run_id, task_id, map_index))
+
+
+def report_page(
+    dag_id: str, run_id: str, task_id: str, *, map_index: int | None = None, base: str = "", workspace: str = ""
+) -> str:
+    """Return the address of the HTML report of a run; where none was written, it leads to the page of `run_page`."""
+    return _page("report", base, workspace, **_task(dag_id, run_id, task_id, map_index))
 
 
 def person_page(*, base: str = "", workspace: str = "") -> str:
@@ -69,6 +75,11 @@ def airflow_dag(dag_id: str, *, base: str = "") -> str:
 def _page(page: str, base: str, workspace: str, **query: str) -> str:
     query = query | ({"workspace": workspace} if workspace else {})
     return f"{base}{PREFIX}/{page}" + (f"?{urlencode(query)}" if query else "")
+
+
+def _task(dag_id: str, run_id: str, task_id: str, map_index: int | None) -> dict[str, str]:
+    mapped = {} if map_index is None or map_index < 0 else {"map_index": str(map_index)}
+    return {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, **mapped}
 
 
 def _part(text: str) -> str:

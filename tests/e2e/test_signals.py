@@ -232,7 +232,7 @@ def test_airflow_keeps_the_links_of_each_task(told: Told) -> None:
 
     page = "https://airflow.example.com/data/consent-retl/"
     assert f"{page}sync?name=people%2Fwebhook" in links["consent", "_link_SyncPageLink"]
-    assert f"{page}run?dag_id=signals" in links["load", "_link_RunReportLink"]
+    assert f"{page}report?dag_id=signals" in links["load", "_link_RunReportLink"]
     assert ("extract", "_link_RunReportLink") not in links
 
 

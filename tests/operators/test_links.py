@@ -58,7 +58,7 @@ def test_the_report_is_of_the_task_in_its_run() -> None:
     mapped: Any = SimpleNamespace(**{**vars(INSTANCE), "map_index": 3})
 
     assert RunReportLink().get_link(load(), ti_key=INSTANCE) == (
-        "/consent-retl/run?dag_id=d&run_id=scheduled__2026-11-29T00%3A00%3A00%2B00%3A00&task_id=t"
+        "/consent-retl/report?dag_id=d&run_id=scheduled__2026-11-29T00%3A00%3A00%2B00%3A00&task_id=t"
     )
     assert RunReportLink().get_link(load(), ti_key=mapped).endswith("&map_index=3")
 

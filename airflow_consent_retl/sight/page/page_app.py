@@ -10,6 +10,7 @@ from fastapi import Depends, FastAPI, Form, HTTPException, Query, Request, Respo
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse
 
+from airflow_consent_retl.delivery.ledger.run_records import RunningTask
 from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError
 from airflow_consent_retl.hooks.known_workspaces import KnownWorkspace, known_workspaces
 from airflow_consent_retl.sight.page import pages
@@ -29,6 +30,13 @@ _HEADERS: Final = {
     ),
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
+}
+# A report is a file that anyone who writes to the workspace could replace: it runs no script, and loads nothing.
+_REPORT: Final = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; frame-ancestors 'self'; "
+        "base-uri 'none'"
+    ),
 }
 _CACHED: Final = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
 _DEFAULT: Final = KnownWorkspace()
@@ -57,6 +65,7 @@ def application() -> FastAPI:
     app.get("/")(overview)
     app.get("/sync")(sync)
     app.get("/run")(run)
+    app.get("/report")(report)
     app.get("/policy")(policy)
     app.post("/policy")(approve)
     app.get("/person")(person_form)
@@ -112,6 +121,23 @@ def run(
     """Show what one task did in one run."""
     found = _found(pages.run(reader, within, dag_id, run_id, task_id, map_index))
     return _shown(request, "run", found, reader, within)
+
+
+def report(
+    request: Request,
+    reader: Reader,
+    within: Within,
+    dag_id: Name,
+    run_id: Name,
+    task_id: Name,
+    map_index: Annotated[int | None, Query(ge=0)] = None,
+) -> Response:
+    """Show the HTML report of a run. Where there is none for this user, lead to the page about the task."""
+    found = pages.report(reader, within, dag_id, run_id)
+    if found is not None:
+        return HTMLResponse(found, headers=_REPORT)
+    task = RunningTask(dag=dag_id, run=run_id, task=task_id, map_index=map_index)
+    return RedirectResponse(_links(request, within).run(task), status_code=status.HTTP_303_SEE_OTHER)
 
 
 def policy(request: Request, reader: Reader, place: Name | None = None) -> Response:

@@ -55,6 +55,12 @@ class Links:
             task.dag, task.run, task.task, map_index=task.map_index, base=self.base, workspace=self.workspace
         )
 
+    def report(self, task: RunningTask) -> str:
+        """Return the address of the HTML report of the run of a task."""
+        return addresses.report_page(
+            task.dag, task.run, task.task, map_index=task.map_index, base=self.base, workspace=self.workspace
+        )
+
     @property
     def person(self) -> str:
         """The address of the form for a person."""

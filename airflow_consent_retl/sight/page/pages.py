@@ -17,6 +17,7 @@ from airflow_consent_retl.sight.days import DayFigures, Period
 from airflow_consent_retl.sight.figures import MOST_RUNS, Health, SyncFigures
 from airflow_consent_retl.sight.page.airflow_facts import DagState, dag_states, note_look_up, noted_approval
 from airflow_consent_retl.sight.page.form_proof import form_proof, is_proof
+from airflow_consent_retl.sight.page.written_reports import written_report
 from airflow_consent_retl.sight.reasons import reason_trends
 from airflow_consent_retl.sight.shown_policies import category_names, place_figures, policy_places
 from airflow_consent_retl.sight.templating import day as day_in_words
@@ -123,7 +124,21 @@ def run(
         "runs": shown,
         "task": shown[0].task,
         "names": {one.policy_digest: category_names(one.policy_digest) for one in shown},
+        "has_report": report(reader, within, dag_id, run_id) is not None,
     }
+
+
+def report(reader: Rights, within: KnownWorkspace, dag_id: str, run_id: str) -> bytes | None:
+    """Return the HTML report of a run; None: none was written, or the user may not see each of its syncs."""
+    with _ledger(within) as ledger:
+        if ledger is None:
+            return None
+        visible = {one.sync for one in ledger.syncs() if reader.may_see(one)}
+        with ledger.history() as history:
+            found = history.of_task(dag_id, run_id)
+    if not found or not {one.sync for one in found} <= visible:
+        return None
+    return written_report(dag_id, run_id, workspace=within.workspace)
 
 
 def policy(reader: Rights, place: str | None) -> Contents | None:
