@@ -107,6 +107,13 @@ class Outcomes:
         return cls(rows, Outcome(RowStatus.PENDING, request_id))
 
     @classmethod
+    def of(cls, rows: Iterable[Outcome]) -> Outcomes:
+        """Return these outcomes, one for each row."""
+        every = list(rows)
+        common = Counter(every).most_common(1)[0][0] if every else _ACCEPTED
+        return cls(len(every), common, {row: one for row, one in enumerate(every) if one != common})
+
+    @classmethod
     def concatenated(cls, pieces: Iterable[Outcomes]) -> Outcomes:
         """Return the outcomes of a batch that was sent in pieces, in order."""
         pieces = list(pieces)

@@ -62,7 +62,7 @@ def confirm_pending(run: DeliveryRun, kind: BatchKind | None = None) -> list[str
                 answers[request_id] = iter(run.codes.guarded(fitting(answer, rows), None))
         if answers:
             known = [_confirmed(outcome, answers) for outcome in attempt.outcomes]
-            outcomes = Outcomes.concatenated([Outcomes(1, outcome) for outcome in known])
+            outcomes = Outcomes.of(known)
             # The ids of the requests are in the codes of the pending rows only.
             outcomes = replace(outcomes, requests=tuple(attempt.outcomes.request_ids()))
             ended.append(EndedBatch(kind=attempt.kind, number=attempt.number, outcomes=outcomes, epoch=attempt.epoch))

@@ -255,7 +255,7 @@ def _reported(combined: Outcomes, latest: Outcomes) -> Outcomes:
     if not _uncertain_rows(combined):
         return combined
     rows = [last if one.status is RowStatus.UNCERTAIN else one for one, last in zip(combined, latest, strict=True)]
-    return Outcomes.concatenated([Outcomes(1, outcome) for outcome in rows])
+    return Outcomes.of(rows)
 
 
 def _uncertain_rows(outcomes: Outcomes) -> int:

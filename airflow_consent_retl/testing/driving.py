@@ -114,7 +114,7 @@ class OpenLoad:
             rows = batch.rows if len(places) == len(outcomes) else batch.rows.filter(pa.array(_mask(places, outcomes)))
             answers[code] = iter(self._confirmed(code, rows))
         known = [next(answers[o.code]) if o.status is RowStatus.PENDING else o for o in outcomes]
-        return Outcomes.concatenated([Outcomes(1, outcome) for outcome in known])
+        return Outcomes.of(known)
 
     def _confirmed(self, request_id: str, pending: pa.RecordBatch) -> Outcomes:
         assert request_id, "pending rows need the id of their request"

@@ -153,14 +153,14 @@ class HubSpot(VendorApi):
         self._batch([one.id for one in inputs])
         results, errors = [], []
         for one in inputs:
-            self.expect(one.id_property is None, "an update by another property than the record")
-            if one.id not in self.contacts or one.id in self.refused:
-                errors.append(
-                    self._error(one, "OBJECT_NOT_FOUND" if one.id not in self.contacts else "VALIDATION_ERROR")
-                )
+            self.expect(one.id_property in {None, *UNIQUE}, "an update by a property that is not unique")
+            record = one.id if one.id_property is None else self.by(one.id_property, one.id)
+            if record is None or record not in self.contacts or one.id in self.refused:
+                is_there = record is not None and record in self.contacts
+                errors.append(self._error(one, "VALIDATION_ERROR" if is_there else "OBJECT_NOT_FOUND"))
                 continue
-            self.contacts[one.id] |= one.properties
-            results.append(self._result(one.id, one.object_write_trace_id))
+            self.contacts[record] |= one.properties
+            results.append(self._result(record, one.object_write_trace_id))
         return batch_answer(results, errors)
 
     def _read(self, call: Asked) -> Reply:

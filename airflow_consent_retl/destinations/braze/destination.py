@@ -51,7 +51,9 @@ from airflow_consent_retl.destinations.braze.user_objects import (
 from airflow_consent_retl.destinations.http.account_destination import AccountDestination
 from airflow_consent_retl.destinations.http.bodies import ShapedRows, json_body
 from airflow_consent_retl.destinations.http.destination import with_nulls
+from airflow_consent_retl.destinations.http.found_records import FoundRecords
 from airflow_consent_retl.destinations.http.subscriptions import after_a_change, with_states
+from airflow_consent_retl.destinations.http.text_values import texts_of
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -110,7 +112,7 @@ class BrazeDestination(AccountDestination[BrazeOptions]):
         encoder = ShapedRows(
             load.schema,
             body=json_body(track_body),
-            shape=attributes_of,
+            shape=partial(attributes_of, only_known=load.write == "update_only"),
             nulls="null",
             cleared=load.nulls_sent,
             omitted=load.nulls_omitted,
@@ -140,11 +142,15 @@ class BrazeDestination(AccountDestination[BrazeOptions]):
         schema = with_nulls(self.removal_schema(load), fields)
         return self._track(users_body(schema, json_body(track_body), fixed), load, removes=True)
 
-    def send(self, batch: Batch) -> Outcomes:
+    def found(self, batch: Batch) -> FoundRecords:
+        """Return the profiles of users."""
+        return FoundRecords.asked(texts_of(batch.rows, EXTERNAL_ID), self._present_states(batch).profiles)
+
+    def store(self, batch: Batch) -> Outcomes:
         """Set attributes; a state that would subscribe a person who opted out at Braze is left out."""
         names = [name for name in batch.rows.schema.names if name in GLOBAL_STATES or name.startswith(GROUP)]
         if not names:
-            return super().send(batch)
+            return super().store(batch)
         # Without consent to a state it is NULL, and Braze may still have it.
         open_ = {name: {*GRANTING, *([None] if name in self.load.cleared else [])} for name in names}
         rows = batch.rows.to_pylist()
@@ -162,7 +168,7 @@ class BrazeDestination(AccountDestination[BrazeOptions]):
             states = self._states_to_send(name, rows, [known.get((one, name), "") for one in ids])
             place = sent.schema.names.index(name)
             sent = sent.set_column(place, sent.schema.field(place), pa.array(states, sent.column(place).type))
-        outcomes = super().send(Batch(key=batch.key, rows=sent))
+        outcomes = super().store(Batch(key=batch.key, rows=sent))
         doubts = [[one for name in names if isinstance(one := known.get((of, name)), Outcome)] for of in ids]
         return after_a_change(outcomes, with_states(list(outcomes), doubts))
 

@@ -68,7 +68,7 @@ class PresentStates:
         """
         profiles: dict[str, Record] = {}
         ids = [user.external_id for user in users]
-        known = dict(zip(ids, self._profiles(ids, profiles), strict=True))
+        known = dict(zip(ids, self.profiles(ids, profiles), strict=True))
         found: dict[tuple[str, str], Outcome | str] = {}
         for name, some in fields.items():
             chosen = [user for user in users if user.external_id in some]
@@ -97,7 +97,9 @@ class PresentStates:
             found |= {one: by_text[text] for one in ids if found.get(one, "") != UNSUBSCRIBED}
         return {user.external_id: found.get(user.external_id, "") for user in users}
 
-    def _profiles(self, ids: Sequence[str], found: dict[str, Record]) -> Outcomes:
+    def profiles(self, ids: Sequence[str], found: dict[str, Record]) -> Outcomes:
+        """Fill in the profiles that Braze has of users, by external id, and return the outcome of each question."""
+
         def read(answer: Answer, sent: SentRows) -> Outcomes | None:
             def of_users(document: dict[str, Any]) -> Outcomes:
                 missing = [one.get("value") for one in entries(document, "invalid_user_ids")]

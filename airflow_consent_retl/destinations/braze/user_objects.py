@@ -36,8 +36,8 @@ def is_nested(kind: pa.DataType) -> bool:
     return bool(pa.types.is_nested(kind.value_type) if is_list else pa.types.is_nested(kind))
 
 
-def attributes_of(row: Row) -> Row:
-    """Return the object of a row; states that are NULL are left out.
+def attributes_of(row: Row, *, only_known: bool = False) -> Row:
+    """Return the object of a row; states that are NULL are left out. With `only_known`, it makes no user.
 
     Raises:
         UnfitRowError: it has no identifier, a state that Braze does not know, or a list with a NULL.
@@ -55,6 +55,7 @@ def attributes_of(row: Row) -> Row:
     if any(isinstance(value, list) and None in value for value in row.values()):
         raise UnfitRowError(NULL_IN_LIST)
     row[EXTERNAL_ID] = str(row[EXTERNAL_ID])
+    row |= {"_update_existing_only": True} if only_known else {}
     return row | {name: state for name, state in states.items() if state is not None} | group_states(groups)
 
 

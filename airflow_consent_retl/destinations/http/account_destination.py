@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -10,13 +11,15 @@ from airflow_consent_retl.destinations.http.destination import HttpDestination
 from airflow_consent_retl.destinations.http.options import HttpOptions
 from airflow_consent_retl.destinations.http.purpose import Purpose
 from airflow_consent_retl.destinations.http.subscriptions import SubscriptionRules
+from airflow_consent_retl.destinations.http.written_rows import written
 from airflow_consent_retl.errors import DestinationError
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.contract.destination import Batch, Load
+    from airflow_consent_retl.contract.destination import Batch, Load, WriteMode
     from airflow_consent_retl.contract.outcomes import Outcomes
     from airflow_consent_retl.destinations.http.address import HttpAddress
     from airflow_consent_retl.destinations.http.client import Answer
+    from airflow_consent_retl.destinations.http.found_records import FoundRecords
     from airflow_consent_retl.destinations.http.purpose import BodyEncoder, ReadAnswer
     from airflow_consent_retl.destinations.http.steps import BatchSteps
     from airflow_consent_retl.destinations.http.vendor import Vendor
@@ -44,6 +47,7 @@ class AccountDestination(HttpDestination, Generic[Options]):
     """
 
     can_clear: ClassVar[bool] = True
+    write_modes: ClassVar[frozenset[WriteMode]] = frozenset({"upsert", "create_only", "update_only"})
     nulls_by_field: ClassVar[frozenset[str]] = frozenset({"omit", "clear"})
     vendor: ClassVar[Vendor]
     place: str
@@ -65,6 +69,23 @@ class AccountDestination(HttpDestination, Generic[Options]):
         self._options = options
         self._account = account
         self._rules = SubscriptionRules(self.vendor.name, granting=self.granting, denied=self.denied)
+
+    @abstractmethod
+    def found(self, batch: Batch) -> FoundRecords:
+        """Return the records that the vendor has of the people whom a batch is about."""
+
+    def send(self, batch: Batch) -> Outcomes:
+        """Send a batch, or those of its rows that `Load.write` chooses: then the vendor is asked first whom it has.
+
+        Raises: as `Destination.send`.
+        """
+        if self.load.write == "upsert":
+            return self.store(batch)
+        return written(batch, self.load, self.found(batch), destination=self)
+
+    def store(self, batch: Batch) -> Outcomes:
+        """Send rows, whoever is there already. Raises as `send`."""
+        return super().send(batch)
 
     @property
     def target(self) -> str:

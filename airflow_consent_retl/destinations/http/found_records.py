@@ -74,6 +74,4 @@ class FoundRecords:
         Args:
             changed: of the records that were changed, by `id`; the other ones needed no change.
         """
-        return Outcomes.concatenated(
-            Outcomes(1, one if isinstance(one, Outcome) else changed.get(one["id"], ACCEPTED)) for one in self.people
-        )
+        return Outcomes.of(one if isinstance(one, Outcome) else changed.get(one["id"], ACCEPTED) for one in self.people)

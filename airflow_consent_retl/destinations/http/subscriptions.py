@@ -108,8 +108,8 @@ def with_states(outcomes: Sequence[Outcome], states: Sequence[Iterable[Outcome]]
         outcomes: of the rows.
         states: the outcomes of each row's states.
     """
-    return Outcomes.concatenated(
-        Outcomes(1, next((one for one in some if one != ACCEPTED), was) if was == ACCEPTED else was)
+    return Outcomes.of(
+        next((one for one in some if one != ACCEPTED), was) if was == ACCEPTED else was
         for was, some in zip(outcomes, states, strict=True)
     )
 
@@ -122,8 +122,8 @@ def after_a_change(outcomes: Outcomes, settled: Outcomes) -> Outcomes:
         settled: of the last one.
     """
     # INVARIANT: a rejected row is not at the destination. Part of these rows is.
-    last_ones = Outcomes.concatenated(
-        Outcomes(1, replace(last, status=RowStatus.UNCERTAIN) if (first, last.status) == _HALF else last)
+    last_ones = Outcomes.of(
+        replace(last, status=RowStatus.UNCERTAIN) if (first, last.status) == _HALF else last
         for first, last in zip(outcomes, settled, strict=True)
     )
     return replace(last_ones, requests=outcomes.requests)

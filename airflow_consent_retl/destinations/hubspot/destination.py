@@ -115,7 +115,7 @@ class HubSpotDestination(AccountDestination[HubSpotOptions]):
         ask_again(answer)
 
     def sending(self, load: Load) -> Purpose:
-        """Return an upsert of contacts."""
+        """Return an upsert of contacts, or an update, which makes none."""
         options, names = self._options, load.schema.names
         states = [name for name in names if name.startswith("subscriptions.")]
         wrong = [f"`{name}` names no subscription: its id is a number" for name in states if not subscription_of(name)]
@@ -128,11 +128,16 @@ class HubSpotDestination(AccountDestination[HubSpotOptions]):
         if wrong:
             raise ConfigurationError("; ".join(wrong))
         read = partial(outcomes_by_trace, fields=names)
-        return self.posting(f"{_CONTACTS}/batch/upsert", contact_rows(load, options), read)
+        path = f"{_CONTACTS}/batch/{'update' if load.write == 'update_only' else 'upsert'}"
+        return self.posting(path, contact_rows(load, options), read)
 
-    def send(self, batch: Batch) -> Outcomes:
-        """Upsert the rows as contacts, then settle the subscriptions of those that HubSpot accepted."""
-        outcomes, rows = super().send(batch), batch.rows
+    def found(self, batch: Batch) -> FoundRecords:
+        """Return the contacts of people, by the unique property."""
+        return self._found(self.steps(batch), texts_of(batch.rows, self._known_by))
+
+    def store(self, batch: Batch) -> Outcomes:
+        """Write the rows as contacts, then settle the subscriptions of those that HubSpot accepted."""
+        outcomes, rows = super().store(batch), batch.rows
         columns = {number: name for name in rows.schema.names if (number := subscription_of(name))}
         if not columns or not len(outcomes):
             return outcomes

@@ -89,6 +89,10 @@ class KlaviyoDestination(AccountDestination[KlaviyoOptions]):
         check_fields(load.schema.names)
         return self._import(load.schema, cleared=load.nulls_sent, omitted=load.nulls_omitted)
 
+    def found(self, batch: Batch) -> FoundRecords:
+        """Return the profiles of people."""
+        return self._asked(batch.key, batch.rows)[1]
+
     def remove(self, batch: Batch) -> Outcomes:
         """Find the profiles of people, and take them back in the way that the DAG chose."""
         steps, found = self._asked(batch.key, batch.rows)
@@ -101,13 +105,12 @@ class KlaviyoDestination(AccountDestination[KlaviyoOptions]):
 
     def clear(self, batch: Batch, fields: Sequence[str]) -> Outcomes:
         """Import the profiles that Klaviyo has with fields that are null."""
-        _, found = self._asked(batch.key, batch.rows)
 
         def send(there: list[int]) -> Outcomes:
             rows = filled_with_nulls(batch.rows.select([self._options.known_by]).take(pa.array(there)), fields)
             return self.deliver(Batch(key=_derived(batch.key, "clear"), rows=rows), self._import(rows.schema, fields))
 
-        return found.send_for(send)
+        return self.found(batch).send_for(send)
 
     def confirm_rows(self, request_id: str, rows: int, read: Callable[[], pa.RecordBatch]) -> Outcomes | None:
         """Ask about a job; or, where there is none, ask who is still there."""
@@ -115,9 +118,7 @@ class KlaviyoDestination(AccountDestination[KlaviyoOptions]):
         if kind not in _SEEN_LATER:
             return super().confirm_rows(request_id, rows, read)
         steps, found = self._asked(_derived(request_id, "seen"), read())
-        left = found.records
-        if kind == "unsubscription":
-            left = members_of(steps, left, self._options.list_id)
+        left = members_of(steps, found.records, self._options.list_id) if kind == "unsubscription" else found.records
         return None if left else found.after({})
 
     def is_processed(self, request_id: str) -> bool:

@@ -200,7 +200,7 @@ class SalesforceDestination(Destination):
             of_jobs = [opened.reader.outcomes(job, state, people) for job, state in ended.items()]
         except (AttemptError, RefusedCallError) as failure:
             raise error_of(failure) from None
-        return Outcomes.concatenated([Outcomes(1, worst(each)) for each in zip(*of_jobs, strict=True)])
+        return Outcomes.of(map(worst, zip(*of_jobs, strict=True)))
 
     def is_processed(self, request_id: str) -> bool:
         """Return whether `confirm_rows` has an answer about a request. It needs no open load."""

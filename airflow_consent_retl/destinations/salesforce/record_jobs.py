@@ -79,8 +79,7 @@ class BatchJobs:
             otherwise: of a person without a job.
             refused: the outcomes of rows without a key; by default as `otherwise`.
         """
-        rows = [self._outcome(row, key, otherwise, refused or {}) for row, key in enumerate(keys)]
-        return Outcomes.concatenated([Outcomes(1, outcome) for outcome in rows])
+        return Outcomes.of(self._outcome(row, key, otherwise, refused or {}) for row, key in enumerate(keys))
 
     def _outcome(self, row: int, key: str | None, otherwise: Outcome, refused: Mapping[int, Outcome]) -> Outcome:
         if key is None or key not in self._ids:

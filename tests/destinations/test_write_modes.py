@@ -1,0 +1,210 @@
+"""HubSpot, Klaviyo and Braze write only people whom they have, or only new ones, and never keep a withheld value."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from support.braze_server import Braze
+from support.hubspot_server import HubSpot
+from support.klaviyo_server import Klaviyo
+from support.loading import load_of
+from support.vendor_api import VendorApi
+from support.vendor_server import Reply
+
+from airflow_consent_retl.contract import DestinationError, DestinationSpec, Outcome, Outcomes, RowStatus
+from airflow_consent_retl.contract.destination import Batch, Destination, WriteMode
+from airflow_consent_retl.destinations.braze.options import BrazeSpec
+from airflow_consent_retl.destinations.hubspot.options import HubSpotSpec
+from airflow_consent_retl.destinations.klaviyo.options import KlaviyoSpec
+
+Stored = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One vendor: its server, its destination, its key, and two fields that a person may have typed.
+
+    Attributes:
+        stored: what the server has of each person, by key, with the names of the fields.
+        put: adds a person, as a colleague at the vendor does.
+        question, request: the paths at which it is asked whom it has, and at which rows are written.
+    """
+
+    name: str
+    server: Callable[[], VendorApi]
+    spec: DestinationSpec
+    key: str
+    city: str
+    phone: str
+    stored: Callable[[Any], Stored]
+    put: Callable[[Any, str, dict[str, Any]], None]
+    question: str
+    request: str
+
+
+def of_klaviyo(server: Klaviyo) -> Stored:
+    found = server.by("external_id")
+    return {
+        key: {f"properties.{name}": value for name, value in one["properties"].items()} for key, one in found.items()
+    }
+
+
+def put_into_klaviyo(server: Klaviyo, key: str, values: dict[str, Any]) -> None:
+    properties = {name.removeprefix("properties."): value for name, value in values.items()}
+    server.profiles[f"P{key}"] = {"external_id": key, "email": None, "phone_number": None, "properties": properties}
+
+
+KINDS = [
+    Kind(
+        "hubspot",
+        HubSpot,
+        HubSpotSpec(hub_id="1", on_withdrawal="archive", requests_per_10_s=100_000, max_attempts=1),
+        "email",
+        "city",
+        "phone",
+        lambda server: {one["email"]: one for one in server.contacts.values()},
+        lambda server, key, values: server.contacts.update({key: {"email": key, **values}}),
+        "/crm/objects/2026-09/contacts/batch/read",
+        "/crm/objects/2026-09/contacts/batch/",
+    ),
+    Kind(
+        "klaviyo",
+        Klaviyo,
+        KlaviyoSpec(
+            account_id="1",
+            on_withdrawal="suppress",
+            requests_per_s=100_000,
+            requests_per_minute=100_000,
+            max_attempts=1,
+        ),
+        "external_id",
+        "properties.city",
+        "properties.phone",
+        of_klaviyo,
+        put_into_klaviyo,
+        "/api/profiles",
+        "/api/profile-bulk-import-jobs",
+    ),
+    Kind(
+        "braze",
+        Braze,
+        BrazeSpec(workspace_name="w", on_withdrawal="delete", max_attempts=1),
+        "external_id",
+        "city",
+        "phone",
+        lambda server: server.users,
+        lambda server, key, values: server.users.update({key: values}),
+        "/users/export/ids",
+        "/users/track",
+    ),
+]
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.name)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    found: Kind = request.param
+    return found
+
+
+@pytest.fixture
+def vendor(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> Iterator[VendorApi]:
+    """The vendor, which has Ann: a colleague typed her city, and her phone number."""
+    with kind.server().serving() as server:
+        connection = {"conn_type": f"consent{kind.name}", "host": server.url, "password": server.token}
+        named = json.dumps({**connection, "extra": {"allow_private": True}})
+        monkeypatch.setenv(f"AIRFLOW_CONN_CONSENT{kind.name.upper()}_DEFAULT", named)
+        kind.put(server, "ann@x.org", {kind.city: "typed", kind.phone: "+491"})
+        yield server
+
+
+def people(kind: Kind, *rows: tuple[str, str | None, str | None]) -> pa.RecordBatch:
+    columns = zip(*rows, strict=True)
+    return pa.RecordBatch.from_arrays(
+        [pa.array(column, pa.string()) for column in columns], names=[kind.key, kind.city, kind.phone]
+    )
+
+
+def sent(kind: Kind, rows: pa.RecordBatch, write: WriteMode, *, cleared: tuple[str, ...] = ()) -> list[Outcome]:
+    destination = kind.spec.build()
+    load = load_of(pa.Table.from_batches([rows]), key_field=kind.key)
+    destination.open(replace(load, write=write, cleared=frozenset(cleared)))
+    try:
+        return settled(destination, destination.send(Batch(key="0" * 64, rows=rows)), rows)
+    finally:
+        destination.commit()
+
+
+def settled(destination: Destination, outcomes: Outcomes, rows: pa.RecordBatch) -> list[Outcome]:
+    found = list(outcomes)
+    for code in {one.code for one in outcomes if one.status is RowStatus.PENDING}:
+        places = [row for row, one in enumerate(found) if one.code == code]
+        answer = None
+        while answer is None:
+            answer = destination.confirm_rows(code, len(places), lambda: rows.take(pa.array(places)))  # noqa: B023
+        for row, one in zip(places, answer, strict=True):
+            found[row] = one
+    return found
+
+
+ACCEPTED, NOT_FOUND = Outcome(RowStatus.ACCEPTED), Outcome(RowStatus.REJECTED, "not_found")
+
+
+def test_only_new_people_are_written_and_others_stay_as_they_are(kind: Kind, vendor: VendorApi) -> None:
+    rows = people(kind, ("ann@x.org", "Ghent", "+492"), ("bob@x.org", "Rome", "+493"))
+
+    assert sent(kind, rows, "create_only") == [ACCEPTED, ACCEPTED]
+    found = kind.stored(vendor)
+    assert (found["ann@x.org"][kind.city], found["ann@x.org"][kind.phone]) == ("typed", "+491")
+    assert found["bob@x.org"][kind.city] == "Rome"
+    assert sent(kind, rows, "create_only") == [ACCEPTED, ACCEPTED]
+    assert kind.stored(vendor) == found
+
+
+def test_only_people_who_are_there_are_updated_and_no_one_is_made(kind: Kind, vendor: VendorApi) -> None:
+    rows = people(kind, ("bob@x.org", "Rome", "+493"), ("ann@x.org", "Ghent", "+492"))
+
+    assert sent(kind, rows, "update_only") == [NOT_FOUND, ACCEPTED]
+    assert kind.stored(vendor).keys() == {"ann@x.org"}
+    assert kind.stored(vendor)["ann@x.org"][kind.city] == "Ghent"
+    assert sent(kind, rows.slice(0, 1), "update_only") == [NOT_FOUND]
+
+
+def test_a_field_that_consent_withholds_is_emptied_of_a_person_who_stays_as_they_are(
+    kind: Kind, vendor: VendorApi
+) -> None:
+    rows = people(kind, ("ann@x.org", "Ghent", None), ("bob@x.org", "Rome", None))
+
+    assert sent(kind, rows, "create_only", cleared=(kind.phone,)) == [ACCEPTED, ACCEPTED]
+    ann = kind.stored(vendor)["ann@x.org"]
+    assert (ann[kind.city], ann.get(kind.phone) or None) == ("typed", None)
+
+
+@pytest.mark.parametrize("write", ["create_only", "update_only"])
+def test_a_question_without_an_answer_writes_nothing(kind: Kind, vendor: VendorApi, write: WriteMode) -> None:
+    vendor.fault = lambda call, apply: Reply(403) if call.path == kind.question else apply()
+    before = json.dumps(kind.stored(vendor))
+
+    with pytest.raises(DestinationError):
+        sent(kind, people(kind, ("ann@x.org", "Ghent", "+492"), ("bob@x.org", "Rome", "+493")), write)
+
+    assert json.dumps(kind.stored(vendor)) == before
+
+
+# Klaviyo's import is its only request for many profiles, and makes those that are not there.
+@pytest.mark.parametrize("kind", [one for one in KINDS if one.name != "klaviyo"], ids=lambda kind: kind.name)
+def test_a_person_who_vanishes_after_the_question_is_not_made_by_an_update(kind: Kind, vendor: VendorApi) -> None:
+    def vanish(call: Any, apply: Callable[[], Reply]) -> Reply:
+        if call.path.startswith(kind.request) and call.path != kind.question:
+            kind.stored(vendor).clear()
+            getattr(vendor, "contacts", {}).clear()
+        return apply()
+
+    vendor.fault = vanish
+    sent(kind, people(kind, ("ann@x.org", "Ghent", "+492")), "update_only")
+
+    assert kind.stored(vendor) == {}
