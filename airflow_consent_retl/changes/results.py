@@ -16,7 +16,7 @@ from airflow_consent_retl.values.buffers import values_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from airflow_consent_retl.contract.outcomes import Outcomes
+    from airflow_consent_retl.contract.outcomes import Outcome, Outcomes
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -73,9 +73,9 @@ class RowResults:
             ended = result.start + result.outcomes.rows
             if ended > rows:
                 raise ValueError("results of batches must belong to existing rows")
-            self._codes[result.start : ended] = _CODES[result.outcomes.common.status]
+            self._codes[result.start : ended] = _code(result.outcomes.common)
             for row, outcome in result.outcomes.exceptions.items():
-                self._codes[result.start + row] = _CODES[outcome.status]
+                self._codes[result.start + row] = _code(outcome)
             unsettled = NEVER if result.unsettled_until is None else _microseconds(result.unsettled_until)
             batches.append((result.start, ended, unsettled, _microseconds(result.at)))
         # The first entry stands for all rows that no batch covers.
@@ -116,6 +116,11 @@ class RowResults:
     def _batches_of(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         batches = np.searchsorted(self._starts, positions, side="right") - 1
         return np.where(positions < self._ends[batches], batches, 0)
+
+
+def _code(outcome: Outcome) -> int:
+    # INVARIANT: a person of whom anything may be there is in the removal set.
+    return UNCERTAIN if outcome.is_partly_applied else _CODES[outcome.status]
 
 
 def _microseconds(time: datetime) -> int:

@@ -16,13 +16,16 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=~\-]{0,127}")
 # Codes of `uncertain` rows. The whole answer was read, so the request cannot take effect later.
 UNREADABLE_ANSWER = "unreadable_answer"
 NOT_IN_ANSWER = "not_in_answer"
+# The code of a `rejected` row whose values were stored, while a subscription's state beside them was refused.
+STATE_REFUSED = "state_refused"
 _ANSWERED = frozenset({UNREADABLE_ANSWER, NOT_IN_ANSWER})
 
 
 class RowStatus(StrEnum):
     """The status of one row.
 
-    `accepted` and `rejected`: the destination's own answer. `uncertain`: the row may or may not have been applied. It
+    `accepted` and `rejected`: the destination's own answer; a rejected row is not there, unless `STATE_REFUSED` says
+    that a part of it is. `uncertain`: the row may or may not have been applied. It
     may also be applied later, unless the code is `UNREADABLE_ANSWER` or `NOT_IN_ANSWER`: use these two only if the
     whole answer to the only request with the row was read.
     `pending`: the destination took the row and processes it later; the outcome's code is the request id to ask with.
@@ -55,6 +58,11 @@ class Outcome:
         """True if the request may still take effect after its attempt ended."""
         is_unclear = self.status in {RowStatus.UNCERTAIN, RowStatus.PENDING}
         return is_unclear and not (self.status is RowStatus.UNCERTAIN and self.code in _ANSWERED)
+
+    @property
+    def is_partly_applied(self) -> bool:
+        """True if a part of a rejected row is at the destination, so the person has to be removed later."""
+        return self.status is RowStatus.REJECTED and self.code == STATE_REFUSED
 
 
 _ACCEPTED = Outcome(RowStatus.ACCEPTED)

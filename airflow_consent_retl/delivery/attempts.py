@@ -267,7 +267,8 @@ def _final_outcome(outcomes: Sequence[Outcome]) -> Outcome:
     for outcome in settled:
         if outcome.status is RowStatus.ACCEPTED:
             return outcome
-        if not (outcome.status in _NOT_APPLIED and final.status is RowStatus.UNCERTAIN):
+        maybe_there = final.status is RowStatus.UNCERTAIN or final.is_partly_applied
+        if not (outcome.status in _NOT_APPLIED and maybe_there):
             final = outcome
     return final
 

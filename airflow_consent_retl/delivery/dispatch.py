@@ -237,4 +237,4 @@ def _is_sent_again(outcomes: Outcomes) -> bool:
 
 def _taken(outcomes: Outcomes) -> int:
     """Return the number of rows that the destination may have applied: a refused row was neither sent nor removed."""
-    return sum(rows for outcome, rows in outcomes.counts().items() if outcome.status not in _REFUSED)
+    return sum(rows for one, rows in outcomes.counts().items() if one.status not in _REFUSED or one.is_partly_applied)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from support.permitting import AT
 
 from airflow_consent_retl.changes.fold import Folding
 from airflow_consent_retl.changes.results import BatchResult
-from airflow_consent_retl.contract.outcomes import Outcomes, RowStatus
+from airflow_consent_retl.contract.outcomes import STATE_REFUSED, Outcomes, RowStatus
 from airflow_consent_retl.errors import RefusedError
 
 ANN, BEN = ({"id": number, "email": f"{name}@x", "name": name} for number, name in enumerate(("ann", "ben"), 1))
@@ -202,6 +203,16 @@ def test_a_removal_is_final_only_when_nothing_sent_before_can_still_take_effect(
         again = after.changes(people())
         assert removed(again) == [(1, "left_model", OLD)]
         assert entries(after.folded(again, [], [accepted(1, hours=4)]).state) == []
+
+
+def test_a_rejected_row_of_which_a_part_is_there_is_removed_when_consent_ends(sync: Sync) -> None:
+    refused = batch_result([RowStatus.REJECTED])
+    partly = replace(refused, outcomes=Outcomes.rejected(1, STATE_REFUSED))
+
+    after = sync.folded(sync.changes(people(ANN)), [partly], [])
+
+    assert entries(after.state) == [entry(1, OLD, confirmed=False)]
+    assert removed(after.changes(people())) == [(1, "left_model", OLD)]
 
 
 def test_a_removed_old_identifier_is_gone_whatever_became_of_the_new_one(sync: Sync) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from airflow_consent_retl.contract.account_rate import AccountRate
+from airflow_consent_retl.contract.outcomes import STATE_REFUSED
 from airflow_consent_retl.destinations.http.destination import HttpDestination
 from airflow_consent_retl.destinations.http.options import HttpOptions
 from airflow_consent_retl.destinations.http.purpose import Purpose
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.steps import BatchSteps
     from airflow_consent_retl.destinations.http.vendor import Vendor
 
+_STATE_REFUSED = (
+    "The row was stored, and a subscription's state was refused: check that the account has the subscription, and that "
+    "it may be changed"
+)
 Options = TypeVar("Options", bound=HttpOptions)
 
 
@@ -114,7 +119,7 @@ class AccountDestination(HttpDestination, Generic[Options]):
 
     def remedy(self, code: str) -> str:
         """Return what a person can do about rows with a code."""
-        return self.remedies.get(code, "")
+        return self.remedies.get(code, _STATE_REFUSED if code == STATE_REFUSED else "")
 
     def account_rates(self) -> tuple[AccountRate, ...]:
         """Return the limits on requests, which all workers of the account share."""

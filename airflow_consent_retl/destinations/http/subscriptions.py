@@ -7,14 +7,15 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, TypeVar
 
-from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
+from airflow_consent_retl.contract.outcomes import STATE_REFUSED, Outcome, Outcomes, RowStatus
 from airflow_consent_retl.destinations.http.responses import ACCEPTED
 from airflow_consent_retl.progress import module_log
 
 log = module_log(__name__)
 
 Subscription = TypeVar("Subscription", bound=Hashable)
-NO_STATE: Final = Outcome(RowStatus.UNCERTAIN, "no_subscription_state")
+NO_STATE: Final = Outcome(RowStatus.REJECTED, "no_subscription_state")
+"""Of a subscription that a complete answer does not name."""
 """The outcome of a state that the vendor's answer does not have."""
 
 
@@ -115,15 +116,16 @@ def with_states(outcomes: Sequence[Outcome], states: Sequence[Iterable[Outcome]]
 
 
 def after_a_change(outcomes: Outcomes, settled: Outcomes) -> Outcomes:
-    """Return the outcomes of rows whose first step was accepted, and a later one perhaps refused: these are uncertain.
+    """Return the outcomes of rows of which a later step may have been refused, although the first one was accepted.
+
+    Such a row is rejected as `state_refused`: no further try helps, and the person is removed when consent ends.
 
     Args:
         outcomes: of the first step, which names the requests.
         settled: of the last one.
     """
-    # INVARIANT: a rejected row is not at the destination. Part of these rows is.
     last_ones = Outcomes.of(
-        replace(last, status=RowStatus.UNCERTAIN) if (first, last.status) == _HALF else last
+        replace(last, code=STATE_REFUSED) if (first, last.status) == _HALF else last
         for first, last in zip(outcomes, settled, strict=True)
     )
     return replace(last_ones, requests=outcomes.requests)

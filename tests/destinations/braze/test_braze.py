@@ -244,13 +244,13 @@ def test_a_state_in_doubt_is_not_told_and_its_row_is_uncertain(
     assert not {"email_subscribe", "subscription_groups"} <= told.keys()
 
 
-def test_a_user_who_is_there_is_never_rejected_because_a_question_was_refused(braze: Braze) -> None:
+def test_a_user_whose_state_cannot_be_asked_for_is_rejected_as_a_row_of_which_a_part_is_there(braze: Braze) -> None:
     refusal = Reply(400, {"message": "ann is no id"})
     braze.fault = lambda call, apply: refusal if call.path == "/users/export/ids" else apply()
 
     outcomes = send(states("email_subscribe", ann="opted_in"))
 
-    assert [(str(one.status), one.code) for one in outcomes] == [("uncertain", "http_400")]
+    assert [(str(one.status), one.code) for one in outcomes] == [("rejected", "state_refused")]
     assert list(braze.users) == ["ann"]
 
 

@@ -66,5 +66,5 @@ def test_a_row_that_was_applied_is_uncertain_where_its_state_was_refused() -> No
     outcomes = after_a_change(first, settled)
 
     assert list(settled) == [ACCEPTED, DOUBT, REFUSED, REFUSED]
-    assert list(outcomes) == [ACCEPTED, DOUBT, Outcome(RowStatus.UNCERTAIN, "locked"), REFUSED]
+    assert list(outcomes) == [ACCEPTED, DOUBT, Outcome(RowStatus.REJECTED, "state_refused"), REFUSED]
     assert outcomes.requests == first.requests

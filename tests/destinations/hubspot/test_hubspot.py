@@ -197,20 +197,24 @@ def test_a_contact_whose_subscription_was_not_settled_is_uncertain_until_the_nex
     assert states(hubspot) == {"ann": "SUBSCRIBED"}
 
 
-def test_a_contact_that_is_there_is_never_rejected_because_its_subscription_was_refused(hubspot: HubSpot) -> None:
+def test_a_contact_whose_subscription_is_refused_is_rejected_and_a_part_of_it_is_there(
+    hubspot: HubSpot,
+) -> None:
     refusal = Reply(400, failure("VALIDATION_ERROR", "ann@example.com cannot be subscribed"))
     hubspot.fault = lambda call, apply: refusal if call.path.endswith("/write") else apply()
 
     outcomes = send(news(ann="SUBSCRIBED"), **BASIS)
 
-    assert [(str(one.status), one.code) for one in outcomes] == [("uncertain", "VALIDATION_ERROR")]
+    assert [(str(one.status), one.code) for one in outcomes] == [("rejected", "state_refused")]
+    assert all(one.is_partly_applied for one in outcomes)
+    assert "subscription" in destination().remedy("state_refused")
     assert len(hubspot.contacts) == 1
 
 
-def test_a_subscription_that_the_account_does_not_have_leaves_the_row_uncertain(hubspot: HubSpot) -> None:
+def test_a_row_with_a_subscription_that_the_account_does_not_have_is_rejected(hubspot: HubSpot) -> None:
     outcomes = send(people({"email": "ann@example.com", "subscriptions.99": "SUBSCRIBED"}), **BASIS)
 
-    assert [outcome.code for outcome in outcomes] == ["no_subscription_state"]
+    assert [(str(one.status), one.code) for one in outcomes] == [("rejected", "state_refused")]
 
 
 def answered(change: Callable[[dict[str, Any]], None]) -> Callable[[Asked, Callable[[], Reply]], Reply]:
