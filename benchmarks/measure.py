@@ -8,9 +8,10 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 
 from tabulate import tabulate
 
@@ -43,6 +44,41 @@ def measure(script: str, *arguments: object) -> Measured:
     command = [sys.executable, script, *map(str, arguments)]
     printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return Measured(**json.loads(printed.splitlines()[-1]))
+
+
+@dataclass(frozen=True)
+class Paired:
+    """One way as a ratio to its rival, over pairs of runs that take turns: medians, and the highest peak."""
+
+    wall_s: float
+    cpu_s: float
+    wall_ratio: float
+    cpu_ratio: float
+    peak_mib: int
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of a table: seconds, processor seconds, both ratios, and the peak."""
+        ratios = [f"{self.wall_ratio:.2f}", f"{self.cpu_ratio:.2f}"]
+        return [f"{self.wall_s:.1f}", f"{self.cpu_s:.1f}", *ratios, str(self.peak_mib)]
+
+    @classmethod
+    def of(cls, runs: Sequence[Measured], rivals: Sequence[Measured]) -> Paired:
+        """Compare each run with the rival's run of the same pair."""
+        return cls(
+            wall_s=median(run.wall_s for run in runs),
+            cpu_s=median(run.cpu_s for run in runs),
+            wall_ratio=median(run.wall_s / rival.wall_s for run, rival in zip(runs, rivals, strict=True)),
+            cpu_ratio=median(run.cpu_s / rival.cpu_s for run, rival in zip(runs, rivals, strict=True)),
+            peak_mib=max(run.peak_mib for run in runs),
+        )
+
+
+def in_pairs(pairs: int, ways: Mapping[str, Callable[[], Measured]]) -> dict[str, Paired]:
+    """Let ways take turns, and compare each with the first one."""
+    runs = [{name: way() for name, way in ways.items()} for _ in range(pairs)]
+    rival = next(iter(ways))
+    return {name: Paired.of([run[name] for run in runs], [run[rival] for run in runs]) for name in ways}
 
 
 def show(title: str, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

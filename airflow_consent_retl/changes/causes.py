@@ -68,7 +68,7 @@ class Causes:
         typed = ids if id_type is None or pa.types.is_null(id_type) else _as_far_as_exact(ids, id_type)
         known = np.flatnonzero(np.asarray(typed.is_valid()))
         key = self._key.of(manifest.decision_log.key_id)
-        digests = words_of(key.digests(typed.take(pa.array(known))))
+        digests = words_of(key.digests(typed.take(pa.array(known)), manifest.decision_log.digest))
         order = np.argsort(digests[:, 0], kind="stable")
         digests, known = digests[order], known[order]
         # Most of the log is about other people: a look-up in a table is faster than a search.

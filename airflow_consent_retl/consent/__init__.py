@@ -52,7 +52,7 @@ from airflow_consent_retl.consent.linked import NOTHING_SAID, TOO_LARGE, LinkedS
 from airflow_consent_retl.consent.mapping import ConsentMapping, ConsentMappingLike, RowConsent, parse_consent_mapping
 from airflow_consent_retl.consent.mapping_document import MappingDocument, mapping_document, parse_mapping_document
 from airflow_consent_retl.consent.omission import fell_out
-from airflow_consent_retl.consent.plan import ConsentPlan, Signature, SignatureDecision
+from airflow_consent_retl.consent.plan import ConsentPlan, DecidedBefore, Signature, SignatureDecision
 from airflow_consent_retl.consent.planner import plan_consent
 from airflow_consent_retl.consent.policy import (
     Category,
@@ -154,6 +154,7 @@ __all__ = [
     "CookiebotCategory",
     "CookiebotConsent",
     "CountedAnswer",
+    "DecidedBefore",
     "Decision",
     "DecisionCounts",
     "Denied",

@@ -6,7 +6,7 @@ Holding a `ConsentPlan` is the proof that the run can be decided; `plan_consent`
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,7 @@ from airflow_consent_retl.consent.linked import (
     status_of,
     with_links,
 )
+from airflow_consent_retl.consent.policy import requirement_of
 from airflow_consent_retl.consent.signals import ColumnKind, ConsentStatus, Signal
 from airflow_consent_retl.consent.switches import switch_status
 
@@ -72,6 +73,11 @@ class CategoryReading:
 
     records: tuple[RecordReading, ...] = ()
     combining: Combining = "first"
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """The places of everything that is read."""
+        return tuple(place for record in self.records for place in astuple(record) if place is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +110,22 @@ class SignatureDecision:
     withheld: Mapping[DestinationName, tuple[str, ...]] = field(hash=False, default_factory=dict)
     conflicts: tuple[CategoryId, ...] = ()
     unreadable: tuple[CategoryId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DecidedBefore:
+    """What one plan decided before. Equal inputs have equal answers, so signatures that share them share the answers.
+
+    Thousands of signatures have a handful of statuses for each destination. Without it, each one is decided anew.
+    """
+
+    # By the category's place, the region and the tokens of its records.
+    statuses: dict[tuple[object, ...], tuple[ConsentStatus, tuple[ConsentStatus, ...]]] = field(default_factory=dict)
+    # By the destination and everything that `decide` was told: the decision, and what is withheld.
+    decisions: dict[tuple[object, ...], tuple[Decision, tuple[str, ...]]] = field(default_factory=dict)
+    # The places that each category is read from, and the categories that each destination asks for.
+    places: list[tuple[int, ...]] = field(default_factory=list)
+    asked: dict[DestinationName, tuple[CategoryId, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +162,7 @@ class ConsentPlan:
 
     def statuses(self, tokens: Signature) -> tuple[ConsentStatus, ...]:
         """Return the status of each category for a signature. Raises `ValueError` if it does not fit this plan."""
-        self._check(tokens)
-        region = self._region(tokens)
-        return tuple(
-            self._status(category, reading, tokens, region)
-            for category, reading in zip(self.categories, self.readings, strict=True)
-        )
+        return tuple(status for status, _ in self._read(tokens, DecidedBefore()))
 
     def said(self, tokens: Signature, subject: SubjectStatus = SubjectStatus.IDENTIFIED) -> Said:
         """Return what a row says to those who are linked to it. Raises `ValueError` if it does not fit this plan."""
@@ -163,11 +180,25 @@ class ConsentPlan:
         return found | FORGOTTEN if subject is SubjectStatus.FORGOTTEN else found
 
     def decide_signature(
-        self, tokens: Signature, subject: Subject = SubjectStatus.IDENTIFIED, *, at: datetime
+        self,
+        tokens: Signature,
+        subject: Subject = SubjectStatus.IDENTIFIED,
+        *,
+        at: datetime,
+        before: DecidedBefore | None = None,
     ) -> SignatureDecision:
-        """Decide a signature for every destination of the plan."""
+        """Decide a signature for every destination of the plan.
+
+        Args:
+            tokens: the signature.
+            subject: the status of the subject, with what those say who are linked to it.
+            at: the time of the decision.
+            before: answers of the same plan, to which those about this signature are added.
+        """
+        before = DecidedBefore() if before is None else before
         linked, status = linked_to(subject), status_of(subject)
-        statuses = self.statuses(tokens)
+        read = self._read(tokens, before)
+        statuses = tuple(own for own, _ in read)
         if linked is not NOTHING_SAID:
             statuses = tuple(
                 with_links(own, about_category(category), linked)
@@ -175,29 +206,70 @@ class ConsentPlan:
             )
         consent = dict(zip(self.categories, statuses, strict=True))
         circumstances = circumstances_with_links(self._circumstances(tokens), linked)
-        decisions = {
-            destination: decide(self.policy, destination, consent, subject=status, circumstances=circumstances, at=at)
+        found = {
+            destination: self._decide(destination, consent, status, circumstances, at, before)
             for destination in self.destinations
         }
+        decisions = {name: decision for name, (decision, _) in found.items()}
         recipients = tuple(name for name, decision in decisions.items() if isinstance(decision, Permitted))
-        shared = dict(self.answers)
-        withheld = {
-            name: fields
-            for name in recipients
-            if (
-                fields := (
-                    *withheld_fields(self.policy, name, consent, circumstances=circumstances),
-                    *answers_withheld(self.policy, shared.get(name, ()), consent, circumstances=circumstances),
-                )
-            )
-        }
-        records = {
-            category: self._record_statuses(reading, tokens)
-            for category, reading in zip(self.categories, self.readings, strict=True)
-        }
+        withheld = {name: found[name][1] for name in recipients if found[name][1]}
+        records = {category: found for category, (_, found) in zip(self.categories, read, strict=True)}
         conflicts = tuple(category for category, found in records.items() if disagree(found))
         unreadable = tuple(category for category, found in records.items() if ConsentStatus.INVALID in found)
         return SignatureDecision(recipients, decisions, statuses, withheld, conflicts, unreadable)
+
+    def _decide(
+        self,
+        destination: DestinationName,
+        consent: Mapping[CategoryId, ConsentStatus],
+        subject: SubjectStatus,
+        circumstances: Circumstances,
+        at: datetime,
+        before: DecidedBefore,
+    ) -> tuple[Decision, tuple[str, ...]]:
+        """Return the decision for a destination, and the fields and answers that are withheld from it."""
+        if destination not in before.asked:
+            before.asked[destination] = self._asked(destination)
+        # INVARIANT: the law is told exactly what its answer is kept under. A category that is left out is unknown.
+        told = tuple((category, consent[category]) for category in before.asked[destination] if category in consent)
+        key = (destination, told, subject, circumstances, at)
+        found = before.decisions.get(key)
+        if found is None:
+            statuses = dict(told)
+            decision = decide(self.policy, destination, statuses, subject=subject, circumstances=circumstances, at=at)
+            shared = dict(self.answers).get(destination, ())
+            withheld = (
+                *withheld_fields(self.policy, destination, statuses, circumstances=circumstances),
+                *answers_withheld(self.policy, shared, statuses, circumstances=circumstances),
+            )
+            found = before.decisions[key] = (decision, withheld)
+        return found
+
+    def _asked(self, destination: DestinationName) -> tuple[CategoryId, ...]:
+        """Return the categories that a destination requires, that guard its fields, or whose answers it gets."""
+        requirement = requirement_of(self.policy, destination)
+        guards = {category.id for category, _ in requirement.guarded_fields}
+        of_groups = {category.id for _, group in requirement.groups for category in group}
+        shared = dict(self.answers).get(destination, ())
+        asked = {*requirement.categories, *of_groups, *guards, *shared}
+        return tuple(category for category in self.categories if category in asked)
+
+    def _read(self, tokens: Signature, before: DecidedBefore) -> list[tuple[ConsentStatus, tuple[ConsentStatus, ...]]]:
+        """Return, for each category, its status and those of its records."""
+        self._check(tokens)
+        region = self._region(tokens)
+        read = []
+        if not before.places:
+            before.places.extend(reading.places for reading in self.readings)
+        for number, (category, reading) in enumerate(zip(self.categories, self.readings, strict=True)):
+            key = (number, region, *(tokens[place] for place in before.places[number]))
+            found = before.statuses.get(key)
+            if found is None:
+                records = tuple(self._record_status(record, tokens) for record in reading.records)
+                status = self._status(category, reading, records, region)
+                found = before.statuses[key] = (status, records)
+            read.append(found)
+        return read
 
     def _check(self, tokens: Signature) -> None:
         if len(tokens) != len(self.signals):
@@ -209,11 +281,15 @@ class ConsentPlan:
                 raise ValueError(f"not a token of {where}, which has 0 to {highest}")
 
     def _status(
-        self, category_id: CategoryId, reading: CategoryReading, tokens: Signature, region: str | None
+        self,
+        category_id: CategoryId,
+        reading: CategoryReading,
+        records: tuple[ConsentStatus, ...],
+        region: str | None,
     ) -> ConsentStatus:
         category = self.policy.category(category_id)
         status = combined(
-            self._record_statuses(reading, tokens),
+            records,
             reading.combining,
             any_no_denies=category is not None and category.any_no_denies(region),
         )
@@ -221,9 +297,6 @@ class ConsentPlan:
         # deny, their status stays the reason.
         missing = [ConsentStatus.UNKNOWN for record in reading.records if record.answer is None]
         return aged(status, *missing)
-
-    def _record_statuses(self, reading: CategoryReading, tokens: Signature) -> tuple[ConsentStatus, ...]:
-        return tuple(self._record_status(record, tokens) for record in reading.records)
 
     def _record_status(self, record: RecordReading, tokens: Signature) -> ConsentStatus:
         if record.answer is None:

@@ -10,7 +10,10 @@ import json
 import re
 from collections import Counter
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import NoReturn, Self
+
+import msgspec
 
 # More than the depth that engines treat as surely shallow (`filtering.signatures`, `databases.dialect`), and less than
 # the depth that Python can read.
@@ -87,6 +90,41 @@ def read_json(text: str, *, number: type[float] = float) -> object:
         raise MalformedJsonError(_in_words(text, error)) from None
     except RecursionError:
         raise MalformedJsonError("nested too deeply") from None
+
+
+# Several formats may read one text after the other.
+@lru_cache(maxsize=1)
+def read_document(text: str) -> object:
+    """Return what `read_json` returns with `JsonNumber`, several times as fast; the caller changes nothing in it.
+
+    Objects are plain dictionaries, and integers are `int`, if no object of the text has a key twice.
+    """
+    if "\\" not in text and not _is_too_deep(text):
+        try:
+            found = _FAST.decode(text)
+        except ValueError:
+            # It has other words for what is wrong.
+            return read_json(text, number=JsonNumber)
+        # INVARIANT: no key is lost. A lost pair would have lost its colon; without escapes, all others are still there.
+        if text.count(":") == _AS_TEXT.encode(found).count(b":"):
+            return found
+    return read_json(text, number=JsonNumber)
+
+
+def repeated_keys(found: dict[str, object]) -> tuple[str, ...]:
+    """Return the keys that occur more than once in an object that was read."""
+    return found.repeated if isinstance(found, JsonObject) else ()
+
+
+def as_number(found: object) -> JsonNumber | None:
+    """Return a number of `read_document`; None for any other value."""
+    if type(found) is int:
+        return JsonNumber(str(found))
+    return found if isinstance(found, JsonNumber) else None
+
+
+_FAST = msgspec.json.Decoder(float_hook=JsonNumber)
+_AS_TEXT = msgspec.json.Encoder(enc_hook=lambda number: None)
 
 
 def _in_words(text: str, error: json.JSONDecodeError) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 
 from airflow_consent_retl.consent import (
     ConsentPlan,
+    DecidedBefore,
     Denied,
     DestinationName,
     SignatureDecision,
@@ -69,8 +70,9 @@ class DecidedSignatures:
             self._number_of[self.codes] = np.arange(len(self.codes))
         self._plan = plan
         self._keys = [read(code) for code in self.codes.tolist()]
+        before = DecidedBefore()
         self.decisions: list[SignatureDecision] = [
-            plan.decide_signature(tokens, subject, at=at) for subject, tokens in self._keys
+            plan.decide_signature(tokens, subject, at=at, before=before) for subject, tokens in self._keys
         ]
         self.counts: DecisionCounts = count_decisions(
             dict(zip(self._keys, self.rows.tolist(), strict=True)),

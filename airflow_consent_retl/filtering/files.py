@@ -1,8 +1,9 @@
 """The filter of a snapshot in files: it applies a consent plan in two passes, for any number of destinations.
 
-The first pass reads only the consent columns and counts signatures; `consent` then decides each signature once. The
-second pass joins the decisions back, writes each row at most once into the group of its recipients, and logs the
-denials. Both passes must find the same numbers.
+The first pass reads only the consent columns, notes each row's signature and counts signatures; `consent` then decides
+each signature once. The second pass joins the decisions back by the rows' positions, writes each row at most once into
+the group of its recipients, and logs the denials. It decodes only bytes that the first pass verified, and must find the
+same numbers.
 """
 
 from __future__ import annotations
@@ -31,12 +32,13 @@ from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.filtering.clusters import LinkedSignatures, outsider_codes
 from airflow_consent_retl.filtering.decided import DecidedSignatures
 from airflow_consent_retl.filtering.partition import ROW_GROUP_ROWS, PartitionedWriter
+from airflow_consent_retl.filtering.row_codes import CodeCounts, RowCodes
 from airflow_consent_retl.filtering.signatures import SignatureReader
 from airflow_consent_retl.filtering.subject_reader import SubjectReader
 from airflow_consent_retl.storage.decision_log import DecisionLogWriter, SubjectKey
 from airflow_consent_retl.storage.forgotten import NOBODY, ForgottenPeople
 from airflow_consent_retl.storage.manifest import Column, DecisionLog, RecipientsGroup
-from airflow_consent_retl.storage.part_writer import repeating_columns
+from airflow_consent_retl.storage.part_writer import incompressible_columns, repeating_columns
 from airflow_consent_retl.values.keys import find_duplicate_ids
 from airflow_consent_retl.values.pipeline import lean_memory_pool
 
@@ -48,11 +50,13 @@ if TYPE_CHECKING:
     from airflow_consent_retl.storage.manifest import SnapshotManifest
 
 _COUNTING_ROWS = 131_072
-# A query to the engine takes some milliseconds, even for few rows.
-_FILTERING_ROWS = 2 * ROW_GROUP_ROWS
+# More rows of each group in one batch make larger row groups, and need more memory.
+_FILTERING_ROWS = 4 * ROW_GROUP_ROWS
+_SAMPLE_ROWS = 32_768
 # Computing digests occupies Python's lock (GIL). The threads that read and write often need it for a short time; by
 # default, each of them would wait 5 ms for it.
 _SWITCH_INTERVAL_S = 0.0002
+_ANY_CODE = (1 << 63) - 1
 
 Progress = Callable[[int], None]
 Record = Callable[[pa.Array, "NDArray[np.int64]"], None]
@@ -114,6 +118,9 @@ class SnapshotFilter:
         self._reads_ids = bool(forgotten) or not snapshot.primary_key_checked
         linked = snapshot.linked
         self._links = None if linked is None else LinkedSignatures(plan, linked.clusters)
+        # What people are linked to makes further codes, whose number is not known yet.
+        self._highest_code = _ANY_CODE if linked else self._reader.combinations * len(SubjectCode) - 1
+        self._row_codes = RowCodes(self._highest_code)
 
     def decide(self, progress: Progress = lambda rows: None) -> DecidedSignatures:
         """Verify the snapshot, count its signatures and decide each of them. Only ids and consent columns are read.
@@ -121,7 +128,7 @@ class SnapshotFilter:
         Raises:
             RefusedError: a file of the snapshot is missing or changed, or the number of rows differs from the manifest.
         """
-        histogram: dict[int, int] = {}
+        counted = CodeCounts(self._highest_code)
         columns = self._columns
         with (
             ThreadPoolExecutor(max_workers=1, thread_name_prefix="verify") as verifying,
@@ -132,9 +139,9 @@ class SnapshotFilter:
             try:
                 self._see_links(reading)
                 for rows in read_ahead(self._read(columns, _COUNTING_ROWS), reading):
-                    codes, counts = np.unique(self._codes(rows), return_counts=True)
-                    for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
-                        histogram[code] = histogram.get(code, 0) + count
+                    codes = self._codes(rows)
+                    counted.add(codes)
+                    self._row_codes.add(codes)
                     progress(rows.num_rows)
             finally:
                 # Also after an error in reading: the verification's error names the cause.
@@ -142,7 +149,7 @@ class SnapshotFilter:
                     verification.result()
         self._subjects.settle()
         clashes = {} if self._links is None else self._links.clashes
-        decided = DecidedSignatures(self.plan, histogram, self._read_code, self._at, clashes=clashes)
+        decided = DecidedSignatures(self.plan, counted.histogram(), self._read_code, self._at, clashes=clashes)
         if decided.counts.read != self._snapshot.rows:
             raise RefusedError(
                 f"the snapshot's files contain {decided.counts.read:,} rows, its manifest says {self._snapshot.rows:,}"
@@ -191,11 +198,14 @@ class SnapshotFilter:
         log = DecisionLogWriter(folder, key)
         if first is None:
             return (), log.close(decided.table())
+        sample = self._sent(first).slice(0, _SAMPLE_ROWS)
+        repeating = repeating_columns(sample)
         writer = PartitionedWriter(
             folder,
             self._sent(first).schema,
             {number: f"group-{number:05d}" for number in range(len(decided.recipients))},
-            dictionary_columns=repeating_columns(self._sent(first)),
+            dictionary_columns=repeating,
+            plain_columns=incompressible_columns(sample, repeating),
         )
         # Arrow selects, encodes and compresses without Python's lock (GIL). Waiting batches occupy memory.
         under_way: deque[Future[None]] = deque()
@@ -204,8 +214,10 @@ class SnapshotFilter:
             for end in (log.abort, writer.abort, partial(wait, under_way)):
                 undo.callback(end)
             written = np.zeros(len(decided.codes), dtype=np.int64)
+            self._row_codes.rewind()
             for rows in _chain(first, batches):
-                numbers = decided.find(self._codes(rows))
+                # INVARIANT: the rows of verified parts have the positions that they had when they were counted.
+                numbers = decided.find(self._row_codes.take(rows.num_rows))
                 written += np.bincount(numbers, minlength=len(written))
                 # INVARIANT: a row leaves this loop only into the group of its own decision.
                 under_way.append(writing.submit(writer.write, self._sent(rows), decided.groups[numbers]))
@@ -245,6 +257,7 @@ class SnapshotFilter:
         sys.setswitchinterval(self._switch_interval_s)
         pa.set_memory_pool(self._memory_pool)
         self._reader.close()
+        self._row_codes.close()
 
     def _read(self, columns: list[str] | None, batch_rows: int) -> Iterator[pa.RecordBatch]:
         return self._folder.read_rows(self._snapshot.parts, columns=columns, batch_rows=batch_rows)

@@ -5,9 +5,9 @@ The caller passes each row's group. The writer knows no decisions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 ROW_GROUP_ROWS = 32_768
 _BUFFER_BYTES = 24 << 20
+# Arrow's texts can be this long together, which only batches of very wide rows reach.
+_MOST_BYTES = 1 << 30
+# So many rows of one group in one batch are written without waiting for more.
+_DIRECT_ROWS = 8_192
 # The largest number of groups with an open file. Beyond it, the least recently written file is closed, and its group
 # continues in a further part.
 _OPEN_FILES = 128
@@ -30,9 +34,6 @@ _OPEN_FILES = 128
 @dataclass(slots=True)
 class _Group:
     prefix: str
-    buffered: list[pa.RecordBatch] = field(default_factory=list)
-    rows: int = 0
-    size_bytes: int = 0
     writer: PartWriter | None = None
     parts: list[Part] = field(default_factory=list)
 
@@ -40,43 +41,60 @@ class _Group:
 class PartitionedWriter:
     """A writer that splits batches by group and writes each group's rows, in order, into parts of its own.
 
-    Memory is bounded by one buffer for all groups together, whatever their number: when it is full, the largest groups
-    are written first. The same rows in the same batches always result in the same files.
+    Many rows of one group in one batch are written at once. Others wait in one buffer for all groups together, which
+    bounds the memory, whatever the number of groups. When it is full, its rows are sorted by group, the largest groups
+    are written, and the others stay. The same rows in the same batches always result in the same files.
 
     Args:
         folder: the folder of the parts.
         schema: the schema of every batch.
         prefixes: the beginning of the parts' names, for each group.
         dictionary_columns: columns whose values repeat often enough for dictionary encoding.
+        plain_columns: columns that are not compressed.
     """
 
     def __init__(
-        self, folder: Folder, schema: pa.Schema, prefixes: Mapping[int, str], *, dictionary_columns: list[str]
+        self,
+        folder: Folder,
+        schema: pa.Schema,
+        prefixes: Mapping[int, str],
+        *,
+        dictionary_columns: list[str],
+        plain_columns: Sequence[str] = (),
     ) -> None:
         self._folder = folder
         self._schema = schema
         self._dictionary_columns = dictionary_columns
+        self._plain_columns = plain_columns
         self._groups = {group: _Group(prefix) for group, prefix in prefixes.items()}
+        # Numbers of 16 bits are sorted several times as fast.
+        self._number_type = np.min_scalar_type(-1 - max(prefixes, default=0))
         self._open: dict[int, None] = {}
+        self._rows: list[pa.RecordBatch] = []
+        self._numbers: list[NDArray[np.signedinteger[Any]]] = []
+        self._size_bytes = 0
+        self._is_waiting = np.zeros(len(prefixes), dtype=np.bool_)
 
     def write(self, rows: pa.RecordBatch, groups: NDArray[np.int64]) -> None:
         """Add a batch. `groups` contains each row's group, or a negative number for a row that is not written."""
-        if not rows.num_rows:
-            return
-        order = np.argsort(groups, kind="stable")
-        present, starts = np.unique(groups[order], return_index=True)
-        ends = np.append(starts[1:], len(order))
-        for group, begin, end in zip(present.tolist(), starts.tolist(), ends.tolist(), strict=True):
-            if group >= 0:
-                # A copy, not a slice: a slice of a rare group would keep its whole batch in memory.
-                self._buffer(group, rows.take(pa.array(order[begin:end])))
-        self._relieve()
+        numbers = groups.astype(self._number_type)
+        order = np.argsort(numbers, kind="stable")
+        # INVARIANT: each row keeps its own group, and a row without a group is in no slice.
+        order = order[np.count_nonzero(numbers < 0) :]
+        sizes = np.bincount(numbers[order], minlength=len(self._groups))
+        # Large groups go into their files at once, unless earlier rows of them wait in the buffer.
+        is_direct = (sizes >= _DIRECT_ROWS) & ~self._is_waiting
+        goes_directly = is_direct[numbers[order]]
+        self._write_slices(rows, order[goes_directly], np.flatnonzero(is_direct), sizes)
+        waiting = order[~goes_directly]
+        if len(waiting):
+            self._buffer(rows.take(pa.array(waiting)), numbers[waiting])
+        if self._size_bytes >= _BUFFER_BYTES:
+            self._relieve(_BUFFER_BYTES // 2)
 
     def close(self) -> dict[int, list[Part]]:
         """Write the remaining rows, finish the files, and return each group's parts."""
-        for group, state in self._groups.items():
-            if state.rows:
-                self._flush(group)
+        self._relieve(0)
         for group in list(self._open):
             self._close_file(group)
         return {group: state.parts for group, state in self._groups.items()}
@@ -88,26 +106,46 @@ class PartitionedWriter:
             if writer is not None:
                 writer.abort()
 
-    def _buffer(self, group: int, rows: pa.RecordBatch) -> None:
-        state = self._groups[group]
-        state.buffered.append(rows)
-        state.rows += rows.num_rows
-        state.size_bytes += rows.nbytes
+    def _buffer(self, rows: pa.RecordBatch, numbers: NDArray[np.signedinteger[Any]]) -> None:
+        if self._size_bytes and self._size_bytes + rows.nbytes > _MOST_BYTES:
+            self._relieve(0)
+        self._rows.append(rows)
+        self._numbers.append(numbers)
+        self._size_bytes += rows.nbytes
+        self._is_waiting[numbers] = True
 
-    def _relieve(self) -> None:
-        """Write the largest groups until the buffer is below its limit: a few each time, never all at once."""
-        total = sum(state.size_bytes for state in self._groups.values())
-        for group, state in sorted(self._groups.items(), key=lambda item: -item[1].rows):
-            if total < _BUFFER_BYTES and state.rows < 2 * ROW_GROUP_ROWS:
-                break
-            total -= state.size_bytes
-            self._flush(group)
+    def _relieve(self, size_bytes: int) -> None:
+        """Write the largest groups until about so many bytes are left in the buffer."""
+        if not self._rows:
+            return
+        rows, numbers = pa.concat_batches(self._rows), np.concatenate(self._numbers)
+        left = rows.num_rows * size_bytes // max(self._size_bytes, 1)
+        self._rows, self._numbers, self._size_bytes = [], [], 0
+        self._is_waiting[:] = False
+        order = np.argsort(numbers, kind="stable")
+        sizes = np.bincount(numbers, minlength=len(self._groups))
+        by_size = np.argsort(-sizes, kind="stable")
+        # Before each group, the number of rows that larger groups leave.
+        remaining = len(numbers) - np.cumsum(sizes[by_size]) + sizes[by_size]
+        is_written = np.zeros(len(sizes), dtype=np.bool_)
+        is_written[by_size] = (sizes[by_size] > 0) & ((remaining > left) | (sizes[by_size] >= _DIRECT_ROWS))
+        goes = is_written[numbers[order]]
+        self._write_slices(rows, order[goes], np.flatnonzero(is_written), sizes)
+        if not goes.all():
+            # A copy, not slices: they would keep all rows in memory.
+            self._buffer(rows.take(pa.array(order[~goes])), numbers[order[~goes]])
 
-    def _flush(self, group: int) -> None:
-        state = self._groups[group]
-        table = pa.Table.from_batches(state.buffered, schema=self._schema)
-        state.buffered, state.rows, state.size_bytes = [], 0, 0
-        self._writer(group).write(table)
+    def _write_slices(
+        self, rows: pa.RecordBatch, order: NDArray[np.int64], groups: NDArray[np.int64], sizes: NDArray[np.int64]
+    ) -> None:
+        """Write the rows at these places, which are in the order of the groups, each into its group's file."""
+        if not len(groups):
+            return
+        taken, start = rows.take(pa.array(order)), 0
+        for group in groups.tolist():
+            size = int(sizes[group])
+            self._writer(group).write(pa.Table.from_batches([taken.slice(start, size)], schema=self._schema))
+            start += size
 
     def _writer(self, group: int) -> PartWriter:
         state = self._groups[group]
@@ -120,6 +158,7 @@ class PartitionedWriter:
                 self._schema,
                 row_group_rows=ROW_GROUP_ROWS,
                 dictionary_columns=self._dictionary_columns,
+                plain_columns=self._plain_columns,
             )
         # Moved to the end: the order is that of the last use.
         self._open.pop(group, None)

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from airflow_consent_retl.consent import NULL_TOKEN, ColumnKind
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
 from airflow_consent_retl.filtering.tc_strings import LEFT_TO_THE_LAW, answers
-from airflow_consent_retl.values.buffers import values_of
+from airflow_consent_retl.values.buffers import bits_of, validity_of, values_of
 from airflow_consent_retl.values.list_columns import with_lists_as_json
 from airflow_consent_retl.values.shared_engine import shared_engine
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from airflow_consent_retl.consent import Signal
+    from airflow_consent_retl.consent.signals import TcQuestion
 
 # What DuckDB's JSON reader accepts and JSON does not (trailing commas, NaN, infinities), and escapes, which hide keys.
 _NOT_SURELY_JSON = r"\\|,\s*[\]}]|[nN][aA][nN]|[iI][nN][fF]"
@@ -52,6 +53,9 @@ class SignatureReader:
     Args:
         signals: the plan's signals; None for a missing column that the policy allows: token 0.
 
+    Attributes:
+        combinations: the number of possible signatures.
+
     Raises:
         ConfigurationError: the signals have more than 2**61 possible signatures.
     """
@@ -59,7 +63,8 @@ class SignatureReader:
     def __init__(self, signals: Sequence[Signal | None]) -> None:
         self._signals = tuple(signals)
         self._radices = tuple(1 if signal is None else signal.unlisted_token + 1 for signal in self._signals)
-        if math.prod(self._radices) > 2**61:
+        self.combinations = math.prod(self._radices)
+        if self.combinations > 2**61:
             raise ConfigurationError(
                 f"the {len(self._signals)} consent values of a row have more than 2**61 combinations"
             )
@@ -77,14 +82,9 @@ class SignatureReader:
         if not self.columns or not rows.num_rows:
             return codes
         rows = with_lists_as_json(rows.select(self.columns))
-        # Each column's distinct values are found once, even if several signals read them.
-        values = {
-            signal.column: _encoded(rows.column(signal.column))
-            for signal in self._signals
-            if signal is not None and _is_read_whole(signal, rows)
-        }
+        read = self._read_whole(rows)
         documents = {} if self._engine is None else self._engine.documents(rows)
-        for signal, radix in zip(self._signals, self._radices, strict=True):
+        for number, (signal, radix) in enumerate(zip(self._signals, self._radices, strict=True)):
             codes *= radix
             if signal is None:
                 continue
@@ -95,8 +95,24 @@ class SignatureReader:
             elif _has_bands(signal, rows):
                 codes += _bands(rows.column(signal.column), signal)
             else:
-                codes += _read(values[signal.column], signal)
+                codes += read[number]
         return codes
+
+    def _read_whole(self, rows: pa.RecordBatch) -> dict[int, NDArray[np.int64]]:
+        """Return each row's tokens of the signals whose values `consent` reads, by the signal's number.
+
+        Each column's distinct values are found once, even if several signals read them.
+        """
+        by_column: dict[str, dict[int, Signal]] = {}
+        for number, signal in enumerate(self._signals):
+            if signal is not None and _is_read_whole(signal, rows):
+                by_column.setdefault(signal.column, {})[number] = signal
+        found: dict[int, NDArray[np.int64]] = {}
+        for column, signals in by_column.items():
+            values = _encoded(rows.column(column))
+            tokens = _tokens(values.dictionary, [*signals.values()])
+            found |= {number: _of_rows(values, some) for number, some in zip(signals, tokens, strict=True)}
+        return found
 
     def tokens(self, code: int) -> tuple[int, ...]:
         """Return the signature that a code stands for: one token for each signal."""
@@ -170,17 +186,31 @@ class _Documents:
 
 
 def _read(documents: pa.DictionaryArray, signal: Signal) -> NDArray[np.int64]:
+    return _of_rows(documents, _tokens(documents.dictionary, [signal])[0])
+
+
+def _of_rows(values: pa.DictionaryArray, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
     # One entry more than the dictionary has: the index of NULL.
-    read = np.append(_tokens(documents.dictionary, signal), NULL_TOKEN)
-    tokens: NDArray[np.int64] = read[np.from_dlpack(documents.indices.fill_null(len(documents.dictionary)))]
-    return tokens
+    read = np.append(tokens, NULL_TOKEN)
+    of_rows: NDArray[np.int64] = read[np.from_dlpack(values.indices.fill_null(len(values.dictionary)))]
+    return of_rows
 
 
-def _tokens(values: pa.Array, signal: Signal) -> NDArray[np.int64]:
-    """Return the token of each of these distinct values, none of which is NULL."""
-    question = signal.tc_question
-    if question is None or values.type != pa.string():
-        return np.array([*map(signal.token, values.to_pylist())], dtype=np.int64)
+def _tokens(values: pa.Array, signals: Sequence[Signal]) -> list[NDArray[np.int64]]:
+    """Return each signal's tokens of these distinct values, none of which is NULL."""
+    are_texts = values.type == pa.string()
+    questions = [signal.tc_question if are_texts else None for signal in signals]
+    plain = [signal for signal, question in zip(signals, questions, strict=True) if question is None]
+    # Value by value: several formats of one document then parse it once.
+    read = [signal.token(value) for value in (values.to_pylist() if plain else ()) for signal in plain]
+    columns = iter(np.array(read, dtype=np.int64).reshape(len(values), len(plain)).T if plain else ())
+    return [
+        next(columns) if question is None else _tc_tokens(values, signal, question)
+        for signal, question in zip(signals, questions, strict=True)
+    ]
+
+
+def _tc_tokens(values: pa.Array, signal: Signal, question: TcQuestion) -> NDArray[np.int64]:
     tokens = answers(values, question)
     others = np.flatnonzero(tokens == LEFT_TO_THE_LAW)
     tokens[others] = [*map(signal.token, values.take(pa.array(others)).to_pylist())]
@@ -251,11 +281,21 @@ def _compared(column: pa.Array, signal: Signal) -> NDArray[np.int64]:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     values, tokens = _alphabet(signal, column.type)
+    if pa.types.is_boolean(column.type):
+        return _compared_booleans(column, dict(zip(values.to_pylist(), tokens, strict=True)), signal.unlisted_token)
     found = pc.index_in(column, value_set=values)
     by_index = np.array([*tokens, signal.unlisted_token], dtype=np.int64)
     read: NDArray[np.int64] = by_index[np.from_dlpack(found.fill_null(len(tokens)))]
     if column.null_count:
         read[np.asarray(column.is_null())] = NULL_TOKEN
+    return read
+
+
+def _compared_booleans(column: pa.Array, tokens: Mapping[bool, int], unlisted: int) -> NDArray[np.int64]:
+    by_value = np.array([tokens.get(value, unlisted) for value in (False, True)], dtype=np.int64)
+    read: NDArray[np.int64] = by_value[bits_of(column)]
+    if column.null_count:
+        read[~validity_of(column)] = NULL_TOKEN
     return read
 
 

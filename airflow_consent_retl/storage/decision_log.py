@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
@@ -21,22 +21,24 @@ from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.storage.manifest import DecisionLog
 from airflow_consent_retl.storage.part_writer import PartWriter
 from airflow_consent_retl.storage.secret import Secret
+from airflow_consent_retl.storage.subject_mac import SubjectMac
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from airflow_consent_retl.databases.staging import Warehouse
     from airflow_consent_retl.storage.folder import Folder
-    from airflow_consent_retl.storage.manifest import Part, PermittedManifest, WarehouseDecision
+    from airflow_consent_retl.storage.manifest import DigestMethod, Part, PermittedManifest, WarehouseDecision
 
 DIGEST_BYTES = 16
+DIGEST_METHOD: Final = "aes_cbc_mac"
 _PART_ROWS = 8_388_608
 _ROW_GROUP_ROWS = 131_072
 _ENTRIES = pa.schema([("subject", pa.binary(DIGEST_BYTES)), ("signature", pa.int32())])
 
 
 class SubjectKey:
-    """The secret that pseudonymises subjects, with BLAKE2s in its keyed mode (RFC 7693).
+    """The secret that pseudonymises subjects, with `SubjectMac` or with BLAKE2s in its keyed mode (RFC 7693).
 
     Args:
         secret: at least 32 characters.
@@ -53,6 +55,7 @@ class SubjectKey:
         self._keyed.update(b"subject:")
         # So that a look-up under another key is noticed.
         self.key_id = own.key_id
+        self._mac = SubjectMac(hashlib.sha256(f"decisions:{self.salt('decisions')}".encode()).digest())
         self.earlier = tuple(map(SubjectKey, earlier))
 
     def of(self, key_id: str) -> SubjectKey:
@@ -81,21 +84,25 @@ class SubjectKey:
         keyed.update(f"text:{text}".encode())
         return keyed.hexdigest()[:16]
 
-    def digests(self, ids: pa.Array) -> pa.Array:
+    def digests(self, ids: pa.Array, method: DigestMethod) -> pa.Array:
         """Return a digest for each id, NULL for NULL.
 
-        An integer is digested as 8 bytes, two's complement, little end first; every other id as its text in UTF-8.
+        Args:
+            ids: of one type.
+            method: `aes_cbc_mac`, or `blake2s` for a log of an earlier release: there, an integer is digested as 8
+                bytes, two's complement, little end first, and every other id as its text in UTF-8.
         """
-        copy = self._keyed.copy
+        content: object = self._mac.digests(ids) if method == "aes_cbc_mac" else self._blake2s(ids)
+        joined = pa.Array.from_buffers(_ENTRIES.field("subject").type, len(ids), [None, pa.py_buffer(content)])
+        return pc.if_else(ids.is_null(), None, joined) if ids.null_count else joined
+
+    def _blake2s(self, ids: pa.Array) -> bytes:
         digests = []
         for content in _contents(ids):
-            keyed = copy()
+            keyed = self._keyed.copy()
             keyed.update(content or b"")
             digests.append(keyed.digest())
-        joined = pa.Array.from_buffers(
-            _ENTRIES.field("subject").type, len(ids), [None, pa.py_buffer(b"".join(digests))]
-        )
-        return pc.if_else(ids.is_null(), None, joined) if ids.null_count else joined
+        return b"".join(digests)
 
 
 def _contents(ids: pa.Array) -> list[bytes | None]:
@@ -137,9 +144,15 @@ class DecisionLogWriter:
         if self._writer is None:
             name = f"decisions-{len(self._parts):05d}.parquet"
             self._writer = PartWriter(
-                self._folder, name, _ENTRIES, row_group_rows=_ROW_GROUP_ROWS, dictionary_columns=["signature"]
+                self._folder,
+                name,
+                _ENTRIES,
+                row_group_rows=_ROW_GROUP_ROWS,
+                dictionary_columns=["signature"],
+                plain_columns=["subject"],
             )
-        self._writer.write(pa.table([self._key.digests(ids), pa.array(signatures)], schema=_ENTRIES))
+        digests = self._key.digests(ids, DIGEST_METHOD)
+        self._writer.write(pa.table([digests, pa.array(signatures)], schema=_ENTRIES))
         self._part_rows += len(ids)
         if self._part_rows >= _PART_ROWS:
             self._finish_part()
@@ -165,6 +178,7 @@ class DecisionLogWriter:
         writer.write(table)
         return DecisionLog(
             key_id=self._key.key_id,
+            digest=DIGEST_METHOD,
             parts=tuple(self._parts),
             signatures=writer.close(),
             rows=sum(part.rows for part in self._parts),
@@ -240,7 +254,8 @@ def run_name(snapshot_sha256: str, decided_at: datetime) -> str:
 def _logged(folder: Folder, manifest: PermittedManifest, key: SubjectKey, subject: str | int) -> set[int]:
     types = {column.name: column.type for column in manifest.columns}
     is_number = "int" in types[manifest.primary_key] and types[manifest.primary_key] != "uint64"
-    wanted = key.digests(pa.array([int(subject)] if is_number else [str(subject)]))[0]
+    ids = pa.array([int(subject)] if is_number else [str(subject)])
+    wanted = key.digests(ids, manifest.decision_log.digest)[0]
     numbers: set[int] = set()
     for entries in folder.read_rows(manifest.decision_log.parts, batch_rows=_ROW_GROUP_ROWS):
         found = entries.filter(pc.equal(entries.column("subject"), wanted))

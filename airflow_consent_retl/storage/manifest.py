@@ -20,6 +20,7 @@ from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.fields.field_values import category_of
 
 MANIFEST_NAME = "manifest.json"
+DigestMethod = Literal["blake2s", "aes_cbc_mac"]
 
 
 class Document(BaseModel):
@@ -226,6 +227,8 @@ class DecisionLog(Document):
     """One entry for each row denied to a requested destination, and the table of signatures that entries refer to."""
 
     key_id: str
+    # The digest of entries in files: `blake2s` in an earlier release.
+    digest: DigestMethod = "blake2s"
     parts: tuple[Part, ...]
     signatures: Part
     rows: int

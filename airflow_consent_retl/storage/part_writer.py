@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import IO, TYPE_CHECKING, Self
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from airflow_consent_retl.storage.folder import Folder
 
 _BUFFER_BYTES = 256 << 10
+_CODEC = "snappy"
+_SAMPLE_ROWS = 8_192
+# Compressed to more than this share of its size, a column is faster to write and to read as it is.
+_WORTH_IT = 0.8
 
 
 class _DigestingSink(io.RawIOBase):
@@ -54,6 +59,7 @@ class PartWriter:
         row_group_rows: the most rows in a row group.
         dictionary_columns: columns whose values repeat enough for a dictionary to pay; on other columns it costs half
             of the writing time. None: all.
+        plain_columns: columns that compression would not make much smaller; without effect beside nested columns.
         sorted_by: a column of integers in ascending order, by which readers look rows up.
     """
 
@@ -65,6 +71,7 @@ class PartWriter:
         *,
         row_group_rows: int,
         dictionary_columns: list[str] | None = None,
+        plain_columns: Sequence[str] = (),
         sorted_by: str | None = None,
     ) -> None:
         self._name = name
@@ -77,6 +84,7 @@ class PartWriter:
         self._writer = pq.ParquetWriter(
             self._stream,
             schema,
+            compression=_compression(schema, plain_columns),
             use_dictionary=True if dictionary_columns is None else dictionary_columns,
             # Without a sorted column, no reader looks values up by them.
             write_statistics=[] if sorted_by is None else [sorted_by],
@@ -90,7 +98,9 @@ class PartWriter:
 
     def write(self, table: pa.Table) -> None:
         """Append a table."""
-        self._writer.write_table(table, row_group_size=self._row_group_rows)
+        # Row groups of one size, instead of full ones and a small one at the end.
+        row_groups = -(-table.num_rows // self._row_group_rows)
+        self._writer.write_table(table, row_group_size=-(-table.num_rows // max(row_groups, 1)) or None)
         self._rows += table.num_rows
 
     def close(self) -> Part:
@@ -109,6 +119,32 @@ class PartWriter:
 
     def __exit__(self, *exception: object) -> None:
         self.abort()
+
+
+def incompressible_columns(rows: pa.RecordBatch, dictionary_columns: Sequence[str]) -> list[str]:
+    """Return the columns that compression would not make much smaller, by a sample of rows."""
+    return [
+        field.name
+        for field, column in zip(rows.schema, rows.columns, strict=True)
+        if field.name not in dictionary_columns and _is_incompressible(column)
+    ]
+
+
+def _is_incompressible(column: pa.Array) -> bool:
+    if pa.types.is_nested(column.type) or pa.types.is_null(column.type) or pa.types.is_dictionary(column.type):
+        return False
+    values = column.slice(0, _SAMPLE_ROWS)
+    # The last buffer has the values; a copy has nothing else.
+    buffer = pa.concat_arrays([values]).buffers()[-1]
+    if buffer is None or not buffer.size:
+        return False
+    return bool(pa.compress(buffer, codec="snappy", asbytes=True).__len__() > _WORTH_IT * buffer.size)
+
+
+def _compression(schema: pa.Schema, plain_columns: Sequence[str]) -> str | dict[str, str]:
+    if not plain_columns or any(pa.types.is_nested(field.type) for field in schema):
+        return _CODEC
+    return {name: "none" if name in plain_columns else _CODEC for name in schema.names}
 
 
 def repeating_columns(rows: pa.RecordBatch) -> list[str]:

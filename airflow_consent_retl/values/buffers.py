@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -21,6 +22,8 @@ _INTEGERS: dict[str, type[np.integer[Any]]] = {
     "uint32": np.uint32,
     "uint64": np.uint64,
 }
+# For each number of bytes from 0 to 8, the mask that keeps that many bytes of a word.
+_MASKS = np.array([(1 << 8 * size) - 1 for size in range(9)], np.uint64)
 
 
 def values_of(array: pa.Array, dtype: type[Number]) -> NDArray[Number]:
@@ -29,6 +32,16 @@ def values_of(array: pa.Array, dtype: type[Number]) -> NDArray[Number]:
     if buffer is None or not len(array):
         return np.zeros(len(array), dtype)
     return np.frombuffer(buffer, dtype)[array.offset : array.offset + len(array)]
+
+
+def bits_of(array: pa.Array) -> NDArray[np.uint8]:
+    """Return the values of a boolean array as 0 and 1; a NULL can be either."""
+    return _unpacked(array.buffers()[1], array)
+
+
+def validity_of(array: pa.Array) -> NDArray[np.bool_]:
+    """Return whether each value is present; the array must have a NULL."""
+    return _unpacked(array.buffers()[0], array).view(np.bool_)
 
 
 def words_of(array: pa.Array) -> NDArray[np.uint64]:
@@ -57,3 +70,40 @@ def content_of(array: pa.Array) -> NDArray[np.uint8]:
     """Return all bytes of a binary array's buffer: `offsets_of` says where each value begins."""
     buffer = array.buffers()[2]
     return np.zeros(0, np.uint8) if buffer is None else np.frombuffer(buffer, np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class TextWords:
+    """The bytes of texts as words of 8 bytes, the lowest byte first.
+
+    Args:
+        lengths: of the texts, in bytes.
+    """
+
+    lengths: NDArray[np.int64]
+    _places: NDArray[np.int64]
+    _words: NDArray[np.uint64]
+
+    def at(self, rows: NDArray[np.int64], start: int) -> NDArray[np.uint64]:
+        """Return the word at a byte of each of these texts; zeros are in place of bytes after the text's end."""
+        left = np.clip(self.lengths[rows] - start, 0, 8)
+        word: NDArray[np.uint64] = self._words[np.minimum(self._places[rows] + start, len(self._words) - 1)]
+        return word & _MASKS[left]
+
+
+def words_in_texts(texts: pa.Array) -> TextWords:
+    """Return the words of a binary array; a NULL can be any text."""
+    ends = offsets_of(texts)
+    first, last = int(ends[0]), int(ends[-1])
+    padded = np.zeros(last - first + 8, np.uint8)
+    padded[:-8] = content_of(texts)[first:last]
+    # A word begins at every byte.
+    words = np.lib.stride_tricks.as_strided(padded[:8].view("<u8"), (last - first + 1,), (1,))
+    return TextWords(np.diff(ends), ends[:-1] - first, words)
+
+
+def _unpacked(bits: pa.Buffer, array: pa.Array) -> NDArray[np.uint8]:
+    first = array.offset >> 3
+    begin, end = array.offset & 7, (array.offset & 7) + len(array)
+    packed = np.frombuffer(bits, np.uint8)[first : first + (end + 7 >> 3)]
+    return np.unpackbits(packed, count=end, bitorder="little")[begin:]

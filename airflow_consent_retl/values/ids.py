@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.types as pt
 
 from airflow_consent_retl.errors import ModelError, RefusedError
-from airflow_consent_retl.values.buffers import integers_of, offsets_of, words_of
+from airflow_consent_retl.values.buffers import integers_of, words_in_texts, words_of
 from airflow_consent_retl.values.canonical import plain, plain_type
 from airflow_consent_retl.values.columns import cast, common_type
 
@@ -25,8 +25,6 @@ BUCKET_BITS = 12
 BUCKETS = 1 << BUCKET_BITS
 # Odd, so that multiplication by it is a bijection of 64-bit numbers; its irregular bits spread neighbours.
 _SPREAD = np.uint64(0x9E37_79B9_7F4A_7C15)
-# For each number of bytes from 0 to 8, the mask that keeps that many bytes of a word.
-_MASKS = np.array([(1 << 8 * size) - 1 for size in range(9)], np.uint64)
 
 
 def meeting_type(before: pa.DataType | None, now: pa.DataType | None, *, primary_key: str) -> pa.DataType:
@@ -86,24 +84,12 @@ def id_hashes(ids: pa.Array) -> NDArray[np.uint64]:
 
 
 def _spread_bytes(texts: pa.Array) -> NDArray[np.uint64]:
-    ends = offsets_of(texts)
-    lengths = np.diff(ends)
-    spread = lengths.astype(np.uint64) * _SPREAD
-    content = texts.buffers()[2]
-    if content is None or not lengths.any():
-        return spread
-    first, last = int(ends[0]), int(ends[-1])
-    padded = np.zeros(last - first + 8, np.uint8)
-    padded[:-8] = np.frombuffer(content, np.uint8)[first:last]
-    # A word begins at every byte.
-    words = np.lib.stride_tricks.as_strided(padded[:8].view("<u8"), (last - first + 1,), (1,))
-    places = ends[:-1] - first
-    rows = np.flatnonzero(lengths)
-    for start in range(0, int(lengths.max()), 8):
-        left = lengths[rows] - start
-        word = words[places[rows] + start] & _MASKS[np.minimum(left, 8)]
-        spread[rows] = _mixed(spread[rows], word)
-        rows = rows[left > 8]
+    words = words_in_texts(texts)
+    spread = words.lengths.astype(np.uint64) * _SPREAD
+    rows = np.flatnonzero(words.lengths)
+    for start in range(0, int(words.lengths.max(initial=0)), 8):
+        spread[rows] = _mixed(spread[rows], words.at(rows, start))
+        rows = rows[words.lengths[rows] > start + 8]
     return spread
 
 

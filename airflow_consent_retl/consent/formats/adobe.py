@@ -23,7 +23,7 @@ from airflow_consent_retl.consent.formats.json_lookup import (
 )
 from airflow_consent_retl.consent.literal_values import LiteralValues
 from airflow_consent_retl.consent.signals import ConsentStatus, require
-from airflow_consent_retl.consent.strict_json import JsonObject
+from airflow_consent_retl.consent.strict_json import repeated_keys
 from airflow_consent_retl.errors import Problem
 
 # `dy` is a default that no person chose; `dn` is one as well, and no is the safe reading of it. The capitals are legal
@@ -115,6 +115,6 @@ class AdobeConsent(JsonLookup):
 def _values_of(value: object) -> list[object]:
     if value is None:
         return []
-    if not isinstance(value, JsonObject) or value.repeated:
+    if not isinstance(value, dict) or repeated_keys(value):
         raise UnreadableDocumentError
     return list(value.values())

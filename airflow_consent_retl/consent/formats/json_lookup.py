@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from airflow_consent_retl.consent.formats.key_lookup import KeyLookup
 from airflow_consent_retl.consent.signals import HAS_EXPIRED, ColumnKind, ConsentStatus, column_problems
-from airflow_consent_retl.consent.strict_json import JsonNumber, JsonObject, MalformedJsonError, read_json
+from airflow_consent_retl.consent.strict_json import MalformedJsonError, as_number, read_document, repeated_keys
 from airflow_consent_retl.errors import Problem
 from airflow_consent_retl.near import differs_in_form_only
 
@@ -53,13 +53,13 @@ class JsonWalk:
         """
         if value is None:
             return None
-        if not isinstance(value, JsonObject) or key in value.repeated:
+        if not isinstance(value, dict) or key in repeated_keys(value):
             raise UnreadableDocumentError
         if key not in value:
             self.missed(key, value)
         return value.get(key)
 
-    def entries(self, value: object, path: Sequence[str], wanted: str) -> list[JsonObject]:
+    def entries(self, value: object, path: Sequence[str], wanted: str) -> list[dict[str, object]]:
         """Return the entries of an array of objects whose id is the wanted one; none below null.
 
         Args:
@@ -81,7 +81,7 @@ class JsonWalk:
                 self.is_near = True
         return found
 
-    def missed(self, key: str, others: Sequence[str] | JsonObject) -> None:
+    def missed(self, key: str, others: Sequence[str] | dict[str, object]) -> None:
         """Note whether a key that is missing among others is there in another form."""
         if self._looks_for_near and any(differs_in_form_only(key, other) for other in others):
             self.is_near = True
@@ -113,16 +113,16 @@ class JsonLookup(KeyLookup):
 
     def _walked(self, text: str, walk: JsonWalk) -> ConsentStatus:
         try:
-            return self.answer(read_json(text, number=JsonNumber), walk)
+            return self.answer(read_document(text), walk)
         except (MalformedJsonError, UnreadableDocumentError):
             return ConsentStatus.INVALID
 
 
-def objects_of(value: object) -> list[JsonObject]:
+def objects_of(value: object) -> list[dict[str, object]]:
     """Return the entries of an array of objects; none for None. Raises `UnreadableDocumentError`."""
     if value is None:
         return []
-    if not isinstance(value, list) or not all(isinstance(entry, JsonObject) for entry in value):
+    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
         raise UnreadableDocumentError
     return value
 
@@ -145,8 +145,9 @@ def status_in(values: LiteralValues, raw: object) -> ConsentStatus:
     """Return the status of a JSON value among declared values. Numbers are compared by value: 1.0 is 1."""
     if raw is None:
         return ConsentStatus.UNKNOWN
-    if isinstance(raw, JsonNumber):
-        raw = raw.whole
+    number = as_number(raw)
+    if number is not None:
+        raw = number.whole
     for literals, status in (
         (values.granted, ConsentStatus.GRANTED),
         (values.denied, ConsentStatus.DENIED),

@@ -27,7 +27,7 @@ from airflow_consent_retl.consent.formats.json_lookup import (
     truth,
 )
 from airflow_consent_retl.consent.signals import ConsentStatus, WholeConsent, require
-from airflow_consent_retl.consent.strict_json import JsonNumber
+from airflow_consent_retl.consent.strict_json import as_number
 
 _TYPES = ("explicit", "implicit", "update")
 _HISTORY = DocumentPart(items=DocumentPart((("status", SCALAR), ("timestamp", SCALAR), ("type", SCALAR))))
@@ -108,6 +108,7 @@ def _status(service: object, walk: JsonWalk) -> ConsentStatus:
 
 
 def _time(value: object) -> float:
-    if not isinstance(value, JsonNumber):
+    number = as_number(value)
+    if number is None:
         raise UnreadableDocumentError
-    return value
+    return number
