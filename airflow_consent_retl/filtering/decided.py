@@ -113,15 +113,20 @@ class DecidedSignatures:
 
     def table(self) -> list[SignatureRow]:
         """Return the table of signatures for the decision log."""
+        # Many signatures share a few decisions.
+        answers = {id(answer): answer for decision in self.decisions for answer in decision.decisions.values()}
+        denied = {
+            place: [reason.code for reason in answer.reasons]
+            for place, answer in answers.items()
+            if isinstance(answer, Denied)
+        }
         return [
             SignatureRow(
                 subject=str(status_of(subject)),
                 statuses={c: str(s) for c, s in zip(self._plan.categories, decision.statuses, strict=True)},
                 recipients=decision.recipients,
                 denied={
-                    name: [reason.code for reason in answer.reasons]
-                    for name, answer in decision.decisions.items()
-                    if isinstance(answer, Denied)
+                    name: denied[id(answer)] for name, answer in decision.decisions.items() if id(answer) in denied
                 },
                 rows=rows,
             )

@@ -167,7 +167,7 @@ class DecisionLogWriter:
                     "subject": row.subject,
                     "statuses": sorted(row.statuses.items()),
                     "recipients": list(row.recipients),
-                    "denied": sorted((name, list(reasons)) for name, reasons in row.denied.items()),
+                    "denied": sorted(row.denied.items()),
                     "rows": row.rows,
                 }
                 for number, row in enumerate(signatures)

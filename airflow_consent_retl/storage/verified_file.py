@@ -1,7 +1,8 @@
 """Files whose bytes were compared with a digest, and are compared again as they are read.
 
-A file that is verified and then opened again may have been replaced in between. The verification notes a digest of each
-block; later reads check the blocks that they use, so only bytes that were verified are ever decoded.
+A file that is verified and then opened again may have been replaced in between. The verification notes how the file's
+digest goes on with each block; later reads check the blocks that they use, so only bytes that were verified are ever
+decoded. Each byte is hashed once by the verification, and once by each read.
 """
 
 from __future__ import annotations
@@ -30,22 +31,32 @@ class FileDigests:
     Args:
         sha256: of all bytes, in hex.
         size_bytes: of the file.
-        blocks: the SHA-256 of each block; all blocks but the last are of one size.
+        states: the state of the SHA-256 before each block; all blocks but the last are of one size.
+        digests: of all bytes up to the end of each block.
     """
 
     sha256: str
     size_bytes: int
-    blocks: Sequence[bytes]
+    states: Sequence[hashlib._Hash]
+    digests: Sequence[bytes]
 
     @classmethod
     def of(cls, file: IO[bytes]) -> FileDigests:
         """Read a file to its end."""
-        whole, size_bytes, blocks = hashlib.sha256(), 0, []
+        whole, size_bytes = hashlib.sha256(), 0
+        states, digests = [], []
         while block := read_fully(file, _BLOCK_BYTES):
+            states.append(whole.copy())
             whole.update(block)
-            blocks.append(hashlib.sha256(block).digest())
+            digests.append(whole.digest())
             size_bytes += len(block)
-        return cls(whole.hexdigest(), size_bytes, tuple(blocks))
+        return cls(whole.hexdigest(), size_bytes, tuple(states), tuple(digests))
+
+    def has(self, number: int, block: bytes) -> bool:
+        """Return whether a block is the one that was verified: another one would lead to another digest."""
+        state = self.states[number].copy()
+        state.update(block)
+        return state.digest() == self.digests[number]
 
 
 class VerifiedFile(io.RawIOBase):
@@ -112,7 +123,7 @@ class VerifiedFile(io.RawIOBase):
         if block is None:
             self._raw.seek(number * _BLOCK_BYTES)
             block = read_fully(self._raw, _BLOCK_BYTES)
-            if hashlib.sha256(block).digest() != self._digests.blocks[number]:
+            if not self._digests.has(number, block):
                 raise RefusedError(f"{self._place} was changed since it was verified: its bytes differ")
             self._cached[number] = block
             if len(self._cached) > _CACHED_BLOCKS:
