@@ -139,7 +139,8 @@ def _is_incompressible(column: pa.Array) -> bool:
     buffer = pa.concat_arrays([values]).buffers()[-1]
     if buffer is None or not buffer.size:
         return False
-    return len(pa.compress(buffer, codec="lz4_raw", asbytes=True)) > _WORTH_IT * buffer.size
+    compressed: bytes = pa.compress(buffer, codec="lz4_raw", asbytes=True)
+    return len(compressed) > int(_WORTH_IT * buffer.size)
 
 
 def _compression(schema: pa.Schema, plain_columns: Sequence[str]) -> str | dict[str, str]:
