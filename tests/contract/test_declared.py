@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import ClassVar
 
+import pyarrow as pa
 import pytest
 from destinations.declared.acme import ACME, AcmeCrm
-from support.customerio_server import CustomerIo
+from support.customerio_server import CustomerIo, SegmentOfCustomerIo
 from support.iterable_server import IterableProject, ListOfIterable
 from support.people_vendor import PeopleVendor, PeopleVendorStandIn
 
@@ -22,7 +23,7 @@ from airflow_consent_retl.destinations.declared.destination import destination_c
 from airflow_consent_retl.destinations.declared.options import DeclaredHttpOptions, built
 from airflow_consent_retl.destinations.iterable.destination import IterableDestination
 from airflow_consent_retl.destinations.iterable.iterable_requests import iterable
-from airflow_consent_retl.testing import DestinationContract, StandIn
+from airflow_consent_retl.testing import DestinationContract, Person, StandIn
 
 ACME_CLASS = destination_class(ACME)
 
@@ -122,4 +123,45 @@ class TestCustomerio(DestinationContract):
                 lambda: built(
                     declaration, options("delete", workspace_id=9), conn_id="vendor", kind=CustomerioDestination
                 ),
+            )
+
+
+class SegmentStandIn(PeopleVendorStandIn):
+    """A segment has ids and nothing else: what a person was sent with is known from the rows."""
+
+    impossible: ClassVar[Mapping[str, str]] = {
+        **PeopleVendorStandIn.impossible,
+        "overwriting": "a segment keeps no value of a person that could be overwritten",
+        "partial_failure": "Customer.io takes all ids of a request, or refuses the request",
+        "partial_removal": "Customer.io takes all ids of a request, or refuses the request",
+    }
+    text_field: ClassVar[str] = "id"
+    partial_failure = StandIn.partial_failure
+    partial_removal = StandIn.partial_removal
+
+    def __init__(self, vendor: PeopleVendor, build: Callable[[], Destination]) -> None:
+        super().__init__(vendor, build)
+        self._texts: dict[str, str] = {}
+
+    def rows(self, people: Sequence[Person]) -> pa.Table:
+        self._texts.update({one.id: one.text for one in people})
+        return super().rows(people).select([self.key_field])
+
+    def stored(self) -> Sequence[Person]:
+        return [Person(key, self._texts[key]) for key in self.vendor.stored_people()]
+
+    def takes(self, kind: pa.DataType) -> bool:
+        return False
+
+
+class TestSegmentOfCustomerio(DestinationContract):
+    destination_class = CustomerioDestination
+
+    @pytest.fixture
+    def stand_in(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+        vendor, declaration = SegmentOfCustomerIo(), quick(customerio("id", in_segment=True))
+        chosen = options("leave_audience", workspace_id=9, segment_id=5)
+        with connected(vendor, "consentcustomerio", monkeypatch, login="site-7", password="key-41c7"):
+            yield SegmentStandIn(
+                vendor, lambda: built(declaration, chosen, conn_id="vendor", kind=CustomerioDestination)
             )

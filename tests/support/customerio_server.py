@@ -89,3 +89,15 @@ class CustomerIo(PeopleVendor):
         attributes = dict(part.attributes or {})
         if not attributes.pop("_update", False) or key in self.people:
             self.people.setdefault(key, {}).update(attributes)
+
+
+class SegmentOfCustomerIo(CustomerIo):
+    """A workspace that has everyone, and its segment 5, which a load fills."""
+
+    def applied(self, asked: Asked) -> Reply:
+        if asked.path.endswith("/add_customers"):
+            self.people |= {key: {} for key in asked.document["ids"]}
+        return super().applied(asked)
+
+    def stored_people(self) -> dict[str, dict[str, Any]]:
+        return {key: {} for key in self.segments.get("5", ())}
