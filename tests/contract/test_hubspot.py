@@ -17,6 +17,7 @@ from airflow_consent_retl.destinations.http.address import http_address
 from airflow_consent_retl.destinations.hubspot.destination import HubSpotDestination
 from airflow_consent_retl.destinations.hubspot.options import HubSpotOptions, HubSpotWithdrawal
 from airflow_consent_retl.testing import DestinationContract, Person, StandIn
+from airflow_consent_retl.testing.removal_checks import RemovalChecks
 
 UNFIT = (
     "binary", "large_binary", "fixed_size_binary", "duration", "month_day_nano_interval", "map", "struct", "list_view",
@@ -98,3 +99,21 @@ class TestHubSpot(DestinationContract):
     def stand_in(self) -> Iterator[StandIn]:
         with HubSpot().serving() as server:
             yield HubSpotStandIn(server)
+
+
+class ArchiveStandIn(HubSpotStandIn):
+    """The recycling bin is no place of contacts."""
+
+    impossible: ClassVar[Mapping[str, str]] = {
+        **HubSpotStandIn.impossible,
+        "partial_removal": "HubSpot archives all contacts of a request, or refuses the request",
+    }
+    on_withdrawal: ClassVar[HubSpotWithdrawal] = "archive"
+    partial_removal = StandIn.partial_removal
+
+
+class TestHubSpotThatArchives(RemovalChecks):
+    @pytest.fixture
+    def stand_in(self) -> Iterator[StandIn]:
+        with HubSpot().serving() as server:
+            yield ArchiveStandIn(server)

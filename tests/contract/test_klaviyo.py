@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ from airflow_consent_retl.contract.destination import Destination
 from airflow_consent_retl.destinations.klaviyo.destination import KlaviyoDestination
 from airflow_consent_retl.destinations.klaviyo.options import KlaviyoSpec
 from airflow_consent_retl.testing import DestinationContract, Person, StandIn
+from airflow_consent_retl.testing.removal_checks import RemovalChecks
 
 
 class KlaviyoStandIn(StandIn):
@@ -31,6 +33,9 @@ class KlaviyoStandIn(StandIn):
         self._server = server
 
     def destination(self) -> Destination:
+        return self.spec().build()
+
+    def spec(self) -> KlaviyoSpec:
         return KlaviyoSpec(
             account_id="Ab12",
             on_withdrawal="privacy_delete",
@@ -41,7 +46,7 @@ class KlaviyoStandIn(StandIn):
             timeout_s=20,
             max_attempts=3,
             backoff_s=0.01,
-        ).build()
+        )
 
     def rows(self, people: Sequence[Person]) -> pa.Table:
         return super().rows(people).rename_columns(["external_id", "properties.text"])
@@ -83,18 +88,47 @@ class KlaviyoStandIn(StandIn):
         self._server.fault = None
 
 
+@pytest.fixture
+def klaviyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[Klaviyo]:
+    with Klaviyo().serving() as server:
+        connection = Connection(
+            conn_id="consentklaviyo_default",
+            conn_type="consentklaviyo",
+            host=server.url,
+            password=server.token,
+            extra=json.dumps({"allow_private": True}),
+        )
+        monkeypatch.setenv("AIRFLOW_CONN_CONSENTKLAVIYO_DEFAULT", connection.as_json())
+        yield server
+
+
 class TestKlaviyo(DestinationContract):
     destination_class = KlaviyoDestination
 
     @pytest.fixture
-    def stand_in(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
-        with Klaviyo().serving() as server:
-            connection = Connection(
-                conn_id="consentklaviyo_default",
-                conn_type="consentklaviyo",
-                host=server.url,
-                password=server.token,
-                extra=json.dumps({"allow_private": True}),
-            )
-            monkeypatch.setenv("AIRFLOW_CONN_CONSENTKLAVIYO_DEFAULT", connection.as_json())
-            yield KlaviyoStandIn(server)
+    def stand_in(self, klaviyo: Klaviyo) -> StandIn:
+        return KlaviyoStandIn(klaviyo)
+
+
+class ListStandIn(KlaviyoStandIn):
+    """A list: who left it stays a profile."""
+
+    impossible: ClassVar[Mapping[str, str]] = {
+        **KlaviyoStandIn.impossible,
+        "partial_removal": "Klaviyo takes all profiles of a request off a list, or refuses the request",
+    }
+    partial_removal = StandIn.partial_removal
+
+    def spec(self) -> KlaviyoSpec:
+        return replace(super().spec(), on_withdrawal="leave_list", list_id="L1")
+
+    def stored(self) -> Sequence[Person]:
+        on_list = self._server.lists["L1"]
+        found = [one for profile, one in self._server.profiles.items() if profile in on_list]
+        return [Person(one["external_id"], one["properties"]["text"] or "") for one in found]
+
+
+class TestKlaviyoThatLeavesAList(RemovalChecks):
+    @pytest.fixture
+    def stand_in(self, klaviyo: Klaviyo) -> StandIn:
+        return ListStandIn(klaviyo)

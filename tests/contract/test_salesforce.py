@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pyarrow as pa
 import pytest
@@ -14,6 +16,7 @@ from airflow_consent_retl.contract.destination import Destination
 from airflow_consent_retl.destinations.salesforce.destination import SalesforceDestination
 from airflow_consent_retl.destinations.salesforce.options import SalesforceSpec
 from airflow_consent_retl.testing import DestinationContract, Person, StandIn
+from airflow_consent_retl.testing.removal_checks import RemovalChecks
 
 NO_CSV = ("duration", "month_day_nano_interval", "map", "list", "large_list", "fixed_size_list", "struct",
           "run_end_encoded", "binary", "large_binary", "fixed_size_binary", "extension<arrow.bool8>")  # fmt: skip
@@ -28,6 +31,9 @@ class OrgStandIn(StandIn):
         os.environ["AIRFLOW_CONN_SALESFORCE_DEFAULT"] = connection_of(org).as_json()
 
     def destination(self) -> Destination:
+        return self.spec().build()
+
+    def spec(self) -> SalesforceSpec:
         return SalesforceSpec(
             sobject="Person__c",
             external_id="Key__c",
@@ -38,7 +44,7 @@ class OrgStandIn(StandIn):
             max_attempts=2,
             backoff_s=0.01,
             timeout_s=20,
-        ).build()
+        )
 
     def rows(self, people: Sequence[Person]) -> pa.Table:
         columns = {"Key__c": [person.id for person in people], "Text__c": [person.text for person in people]}
@@ -98,3 +104,28 @@ class TestSalesforce(DestinationContract):
         monkeypatch.setenv("AIRFLOW_CONN_SALESFORCE_DEFAULT", "")
         with salesforce_org(tmp_path) as org:
             yield OrgStandIn(org)
+
+
+class EmptiedStandIn(OrgStandIn):
+    """A person whose text is emptied is taken back: the record stays."""
+
+    impossible: ClassVar[Mapping[str, str]] = {
+        "swallowed_removal": "an emptied field cannot be told from one that was never filled",
+        "partial_removal": "the org here refuses deletions only",
+    }
+    partial_removal = StandIn.partial_removal
+    swallowed_removal = StandIn.swallowed_removal
+
+    def spec(self) -> SalesforceSpec:
+        return replace(super().spec(), on_withdrawal="clear_fields", clear_fields=["Text__c"])
+
+    def stored(self) -> Sequence[Person]:
+        return [one for one in super().stored() if one.text]
+
+
+class TestSalesforceThatEmptiesFields(RemovalChecks):
+    @pytest.fixture
+    def stand_in(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+        monkeypatch.setenv("AIRFLOW_CONN_SALESFORCE_DEFAULT", "")
+        with salesforce_org(tmp_path) as org:
+            yield EmptiedStandIn(org)
