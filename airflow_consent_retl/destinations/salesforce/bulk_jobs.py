@@ -17,7 +17,7 @@ from airflow_consent_retl.contract.outcomes import UNNAMED_CODE, UNREADABLE_ANSW
 from airflow_consent_retl.destinations.http.answer_maps import csv_entries
 from airflow_consent_retl.destinations.http.attempt import AttemptError
 from airflow_consent_retl.destinations.http.responses import ACCEPTED, UnreadableAnswerError
-from airflow_consent_retl.destinations.salesforce.api import RefusedCallError
+from airflow_consent_retl.destinations.http.session_api import RefusedCallError
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.salesforce.api import SalesforceApi

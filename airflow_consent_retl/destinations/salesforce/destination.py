@@ -32,7 +32,8 @@ from airflow_consent_retl.contract.destination import Batch, Destination, Limits
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.destinations.http.attempt import AttemptError
 from airflow_consent_retl.destinations.http.responses import ACCEPTED, NOT_FOUND
-from airflow_consent_retl.destinations.salesforce.api import RefusedCallError, SalesforceApi
+from airflow_consent_retl.destinations.http.session_api import RefusedCallError
+from airflow_consent_retl.destinations.salesforce.api import SalesforceApi
 from airflow_consent_retl.destinations.salesforce.bulk_jobs import ensure_started, job_state
 from airflow_consent_retl.destinations.salesforce.consent_objects import (
     CONSENT_OBJECT,

@@ -9,7 +9,7 @@ from airflow_consent_retl.contract.outcomes import UNREADABLE_ANSWER, Outcome, O
 from airflow_consent_retl.destinations.http.attempt import AttemptError
 from airflow_consent_retl.destinations.http.bodies import csv_files
 from airflow_consent_retl.destinations.http.responses import ACCEPTED
-from airflow_consent_retl.destinations.salesforce.api import RefusedCallError
+from airflow_consent_retl.destinations.http.session_api import RefusedCallError
 from airflow_consent_retl.destinations.salesforce.bulk_jobs import started_job
 from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError
 
