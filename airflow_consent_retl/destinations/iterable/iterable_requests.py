@@ -41,7 +41,18 @@ def iterable(known_by: IterableId, *, on_list: bool) -> DestinationDeclaration:
     """Return the declaration for users who are known by one identifier, on a list or without one."""
     user: dict[str, object] = {known_by: field(known_by, as_text=True)}
     profile = {**user, "dataFields": other_fields(), "preferUserId": True, "mergeNestedObjects": True}
-    on_the_list = {"listId": parameter("list_id", as_number=True), "subscribers": each_row(profile)}
+    place = {"listId": parameter("list_id", as_number=True)}
+
+    def users(path: str, body: object, *, forgotten: str = "forgotten") -> DeclaredRequest:
+        answer = _lists(known_by, forgotten=forgotten)
+        return DeclaredRequest(path=path, body=body, rows=1_000, max_body_bytes=4_000_000, answer=answer)
+
+    if on_list:
+        send = users("/api/lists/subscribe", {**place, "subscribers": each_row(profile)})
+    else:
+        send = users("/api/users/bulkUpdate", {"users": each_row(profile)})
+    # With true, Iterable would unsubscribe them from the whole channel.
+    left = {**place, "subscribers": each_row(user), "channelUnsubscribe": False}
     return DestinationDeclaration(
         name="Iterable",
         vendor=VENDOR,
@@ -54,28 +65,11 @@ def iterable(known_by: IterableId, *, on_list: bool) -> DestinationDeclaration:
             "fields_dropped": "Iterable drops fields that the project does not have: create them there",
             "forgotten": "Iterable refuses forgotten people for ever: keep them in a SuppressionList",
         },
-        send=DeclaredRequest(
-            path="/api/lists/subscribe" if on_list else "/api/users/bulkUpdate",
-            body=on_the_list if on_list else {"users": each_row(profile)},
-            rows=1_000,
-            max_body_bytes=4_000_000,
-            answer=_lists(known_by, forgotten="forgotten"),
-        ),
+        send=send,
         on_withdrawal={
             "leave_audience": DeclaredRemoval(
                 "the user leaves the list; profile and subscriptions stay",
-                DeclaredRequest(
-                    path="/api/lists/unsubscribe",
-                    body={
-                        "listId": parameter("list_id", as_number=True),
-                        "subscribers": each_row(user),
-                        # With true, Iterable would unsubscribe them from the whole channel.
-                        "channelUnsubscribe": False,
-                    },
-                    rows=1_000,
-                    max_body_bytes=4_000_000,
-                    answer=_lists(known_by, forgotten="gone"),
-                ),
+                users("/api/lists/unsubscribe", left, forgotten="gone"),
             ),
             "delete": DeclaredRemoval(
                 "Iterable deletes the user with all data, soon after it accepted the request",

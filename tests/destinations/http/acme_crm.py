@@ -17,7 +17,7 @@ from airflow_consent_retl.destinations.http.destination import HttpDestination
 from airflow_consent_retl.destinations.http.options import HttpOptions
 from airflow_consent_retl.destinations.http.purpose import Purpose
 from airflow_consent_retl.destinations.http.responses import ACCEPTED, SentRows, UnreadableAnswerError, json_object
-from airflow_consent_retl.operators import LoadOperator
+from airflow_consent_retl.operators.spec_load import SpecLoadOperator
 from airflow_consent_retl.values.json_rows import RowEncoder
 
 
@@ -57,18 +57,10 @@ class AcmeCrmSpec(HttpOptions, DestinationSpec):
         return AcmeCrmDestination(http_address(BaseHook.get_connection(self.conn_id), endpoint="/contacts"), self)
 
 
-class LoadToAcmeCrmOperator(LoadOperator):
+class LoadToAcmeCrmOperator(SpecLoadOperator):
     """Keep the contacts of a CRM at the permitted rows of one destination."""
 
-    template_fields = (*LoadOperator.template_fields, *AcmeCrmSpec.templated)
     spec_class = AcmeCrmSpec
-
-    def __init__(self, *, conn_id: str, **kwargs: object) -> None:
-        super().__init__(**kwargs)  # type: ignore[arg-type]
-        self.conn_id = conn_id
-
-    def destination_spec(self) -> AcmeCrmSpec:
-        return AcmeCrmSpec(conn_id=self.conn_id)
 
 
 def _read(answer: Answer, sent: SentRows) -> Outcomes | None:

@@ -25,7 +25,7 @@ from airflow_consent_retl.destinations.http.responses import (
     json_object,
 )
 from airflow_consent_retl.hooks.lookups import connection_named
-from airflow_consent_retl.operators import LoadOperator
+from airflow_consent_retl.operators.spec_load import SpecLoadOperator
 
 
 def _data(answer: Answer) -> dict[str, Any]:
@@ -110,14 +110,7 @@ class BulkCrmSpec(HttpOptions, DestinationSpec):
         return BulkCrmDestination(http_address(connection_named(self.conn_id), endpoint="/imports"), self)
 
 
-class LoadToBulkCrmOperator(LoadOperator):
+class LoadToBulkCrmOperator(SpecLoadOperator):
     """Keep the contacts of a CRM at the permitted rows of one destination."""
 
     spec_class = BulkCrmSpec
-
-    def __init__(self, *, conn_id: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.conn_id = conn_id
-
-    def destination_spec(self) -> BulkCrmSpec:
-        return BulkCrmSpec(conn_id=self.conn_id)
