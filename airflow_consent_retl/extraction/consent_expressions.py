@@ -241,6 +241,7 @@ def near_keys(
     *,
     doubt: str,
     others: ir.Table | None = None,
+    are_integers: bool = False,
 ) -> NearKeys | None:
     """Return the other spellings of a source's subjects; None if there can be none.
 
@@ -251,8 +252,9 @@ def near_keys(
         dialect: the dialect of the SQL.
         doubt: the name of the column that gets the doubt.
         others: the answers about another spelling of the category.
+        are_integers: whether the subjects are integers, of which each has one spelling.
     """
-    is_exact = source.form is MatchForm.EXACT
+    is_exact = source.form is MatchForm.EXACT or are_integers
 
     def written(key: ir.Value) -> ir.Value:
         return key if is_exact else dialect.key_in_form(key, source.form)
@@ -266,7 +268,9 @@ def near_keys(
     return NearKeys(written(dialect.exact_key(raw_key) if is_exact else raw_key), known, doubt)
 
 
-def parts_of(source: ExternalConsent, raw_key: ir.Value, found: ir.Table, dialect: Dialect) -> list[JoinedPart]:
+def parts_of(
+    source: ExternalConsent, raw_key: ir.Value, found: ir.Table, dialect: Dialect, *, are_integers: bool = False
+) -> list[JoinedPart]:
     """Return the tables that are joined for a source.
 
     Args:
@@ -274,6 +278,7 @@ def parts_of(source: ExternalConsent, raw_key: ir.Value, found: ir.Table, dialec
         raw_key: the key of the model's rows, as they have it.
         found: the result of `AnswerHistory.reduced` or `listed`, or the clusters of people.
         dialect: the dialect of the SQL.
+        are_integers: whether the subjects are integers.
     """
     key = key_of(source, raw_key, dialect)
     if isinstance(source, IdentityLinks):
@@ -284,7 +289,8 @@ def parts_of(source: ExternalConsent, raw_key: ir.Value, found: ir.Table, dialec
     if source.category is None:
         brought = {name: found[value_column(number)] for number, (_, name) in enumerate(source.columns)}
         names = {name: name for _, name in source.columns[:1]}
-        near = near_keys(source, raw_key, found, dialect, doubt=doubts[source.columns[0][1]])
+        doubt = doubts[source.columns[0][1]]
+        near = near_keys(source, raw_key, found, dialect, doubt=doubt, are_integers=are_integers)
         return [JoinedPart(key, found, brought | _doubts_and_times(found, names, doubts, times), near=near)]
     parts = []
     wanted = [dialect.exact(ibis.literal(category)) for category, _ in source.columns]
@@ -292,7 +298,15 @@ def parts_of(source: ExternalConsent, raw_key: ir.Value, found: ir.Table, dialec
     for category, name in source.columns:
         own = found.filter(found[CATEGORY] == dialect.exact(ibis.literal(category)))
         is_near = found[CATEGORY].notin(wanted) & (spelled == str(in_form(category, MatchForm.FOLDED)))
-        near = near_keys(source, raw_key, own, dialect, doubt=doubts[name], others=found.filter(is_near))
+        near = near_keys(
+            source,
+            raw_key,
+            own,
+            dialect,
+            doubt=doubts[name],
+            others=found.filter(is_near),
+            are_integers=are_integers,
+        )
         brought = {name: own[value_column(0)]} | _doubts_and_times(own, {name: name}, doubts, times)
         parts.append(JoinedPart(key, own, brought, near=near))
     return parts

@@ -21,6 +21,7 @@ from airflow_consent_retl.consent import CLOCK_SKEW, CLUSTER, ConsentSource, Ide
 from airflow_consent_retl.databases.dialect import Dialect
 from airflow_consent_retl.databases.source import ModelRows, read_model
 from airflow_consent_retl.errors import ConsentRetlError, ModelError, RefusedError
+from airflow_consent_retl.extraction.coded_answers import CODED_COLUMNS, CodedAnswers, is_coded
 from airflow_consent_retl.extraction.consent_expressions import SUBJECT, AnswerHistory, joined, key_of, listed, parts_of
 from airflow_consent_retl.extraction.consent_kinds import (
     ValueKind,
@@ -45,8 +46,8 @@ if TYPE_CHECKING:
     from airflow_consent_retl.extraction.reading import HookOf, Log, OpenModel
     from airflow_consent_retl.storage.source_sizes import SourceSizes
 
-# Window functions spill only a part of their memory: with half of this limit, ten million events do not fit.
-_MEMORY_LIMIT = "1GiB"
+# More only makes the process larger: what does not fit is on disk, and is read once.
+_MEMORY_LIMIT = "160MiB"
 _BATCH_ROWS = 131_072
 _DIALECT = Dialect("duckdb")
 
@@ -121,10 +122,16 @@ class _Join:
         time = source.time if isinstance(source, ConsentSource) else None
         kinds = {name: kind_to_see(number, source, name) for name in wanted}
         table, read_rows, without = f"source_{number}", 0, 0
-        self._create(table, {name: "BIGINT" if name == time else "VARCHAR" for name in wanted})
+        coded = CodedAnswers(source) if isinstance(source, ConsentSource) and is_coded(source) else None
+        as_text = {name: "BIGINT" if name == time else "VARCHAR" for name in wanted}
+        self._create(table, as_text if coded is None else CODED_COLUMNS)
         with read_model(hook, source_query(source, conn_id, time_zone=self._time_zone)) as read:
             for batch in read.batches:
-                self._insert(table, [sent(batch.column(name), kinds[name]) for name in wanted])
+                columns = {name: sent(batch.column(name), kinds[name]) for name in wanted}
+                self._insert(table, [*columns.values()] if coded is None else coded.of(columns))
+                if coded is not None and coded.are_too_many:
+                    self._go_on_as_text(table, as_text, coded)
+                    coded = None
                 read_rows += batch.num_rows
                 without += batch.column(source.subject).null_count
         self._subject_kinds.append(kinds[source.subject].kind)
@@ -134,7 +141,11 @@ class _Join:
             self._links = LinkTables(source, number, self._run, self._fetch)
             rows = self._links.find(log=self._log, warn=self._warn)
         else:
-            self._run(f"CREATE TABLE reduced_{number} AS {self._reduction(number, source)}")
+            if coded is None:
+                self._run(f"CREATE TABLE reduced_{number} AS {self._reduction(number, source)}")
+            else:
+                reduced = coded.reduced(table, latest=None if time is None else self._latest)
+                self._with_answers(coded, f"CREATE TABLE reduced_{number} AS {reduced}")
             self._run(f"DROP TABLE {table}")
             if not isinstance(source, ConsentSource):
                 rows = self._count(f"SELECT count(*) FROM reduced_{number}")  # noqa: S608
@@ -184,7 +195,13 @@ class _Join:
         parts = [
             part
             for number, source in enumerate(self._sources)
-            for part in parts_of(source, model[_key(number)], self._reduced(number, source), _DIALECT)
+            for part in parts_of(
+                source,
+                model[_key(number)],
+                self._reduced(number, source),
+                _DIALECT,
+                are_integers=self._subject_kinds[number] == "integer",
+            )
         ]
         found = joined(model, columns=["ordinal"], parts=parts).order_by("ordinal")
         brought = pa.schema([field for fields in self._brought for field in fields])
@@ -228,13 +245,30 @@ class _Join:
         # Raised outside the handler, because the engine's message may quote a row.
         raise problem
 
+    def _go_on_as_text(self, table: str, columns: Mapping[str, str], coded: CodedAnswers) -> None:
+        """Replace the numbers of a source's answers by their text."""
+        self._create(f"{table}_as_text", columns)
+        self._with_answers(coded, f"INSERT INTO {table}_as_text BY NAME {coded.as_text(table)}")
+        self._run(f"DROP TABLE {table}")
+        self._run(f"ALTER TABLE {table}_as_text RENAME TO {table}")
+
+    def _with_answers(self, coded: CodedAnswers, sql: str) -> None:
+        self._connection.register("answers", coded.table())
+        self._run(sql)
+        self._connection.unregister("answers")
+
+    @property
+    def _latest(self) -> int:
+        """The latest time at which a row can have been recorded, in microseconds since 1970."""
+        return int((self._at + CLOCK_SKEW).timestamp() * 1_000_000)
+
     def _reduction(self, number: int, source: ConsentSource | SuppressionList) -> str:
         if isinstance(source, SuppressionList):
             table = ibis.table(dict.fromkeys(wanted_columns(source), "string"), name=f"source_{number}")
             return _DIALECT.compile(listed(source, table, _DIALECT))
         types = {name: "int64" if name == source.time else "string" for name in wanted_columns(source)}
         table = ibis.table(types, name=f"source_{number}")
-        latest = ibis.literal(int((self._at + CLOCK_SKEW).timestamp() * 1_000_000), "int64")
+        latest = ibis.literal(self._latest, "int64")
         history = AnswerHistory(source, _DIALECT, table, latest=None if source.time is None else latest)
         return _DIALECT.compile(history.reduced())
 
