@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import sqlalchemy as sa
 
+from airflow_consent_retl.databases.sqlite.proof import SqliteProof
 from airflow_consent_retl.databases.tables.core import CoreWriter
 from airflow_consent_retl.databases.tables.statements import parameter_names
 from airflow_consent_retl.databases.tables.values import bound_values
@@ -30,6 +31,7 @@ _VALUES_AT_ONCE = 65_536
 class SqliteWriter(CoreWriter):
     """Writes through the engine of an Airflow hook. Arguments are those of `CoreWriter`."""
 
+    _proof_class = SqliteProof
     _rows: pa.RecordBatch
     _keys: list[object]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import pyarrow as pa
 import sqlalchemy as sa
@@ -73,6 +73,8 @@ class CoreWriter(TableWriter):
         add_columns: add the columns that the table lacks.
         generic: use the three statements that every database knows, even if the database declares one.
     """
+
+    _proof_class: ClassVar[type[Proof]] = Proof
 
     def __init__(
         self,
@@ -182,8 +184,7 @@ class CoreWriter(TableWriter):
                 codes = {position: code for position, code in codes.items() if position not in missing}
             if not codes and touched is not None and touched + len(missing) < len(positions):
                 there = [position for position in positions if position not in missing]
-                swallowed = upsert.untouched(connection, self._parameters(there))
-                codes = {there[place]: NOT_STORED for place in swallowed}
+                codes = {there[place]: NOT_STORED for place in upsert.untouched(connection, self._parameters(there))}
             if codes:
                 raise UnprovenError(codes, applied="nothing")
             return missing
@@ -193,8 +194,7 @@ class CoreWriter(TableWriter):
 
     def _keyed(self, positions: Sequence[int]) -> list[tuple[int, object]]:
         """Return positions of staged rows with their keys."""
-        names = parameter_names(self._names)
-        key = names[self._names.index(self._key)]
+        key = parameter_names(self._names)[self._names.index(self._key)]
         return [(position, self._staged[position][key]) for position in positions]
 
     def _parameters(self, positions: Sequence[int]) -> list[Parameters]:
@@ -391,10 +391,9 @@ class CoreWriter(TableWriter):
         return mark_in(self._table, key=self._key, mark=self._mark.column, moment=time, emptied=self._emptied())
 
     def _proof_for(self) -> Proof:
-        if self._mark is None:
-            return Proof(self._table, key=self._key)
-        is_flag = mark_kind(self._target.columns[self._mark.column]) == "flag"
-        return Proof(self._table, key=self._key, mark=self._mark.column, is_flag=is_flag, emptied=self._emptied())
+        mark = None if self._mark is None else self._mark.column
+        is_flag = mark is not None and mark_kind(self._target.columns[mark]) == "flag"
+        return self._proof_class(self._table, key=self._key, mark=mark, is_flag=is_flag, emptied=self._emptied())
 
     def _emptied(self) -> list[str]:
         emptied = self._mark is not None and self._mark.nulls
