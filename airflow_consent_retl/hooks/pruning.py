@@ -123,16 +123,19 @@ def _ended_runs(ledger: Ledger, root: Folder, before: datetime, *, dry_run: bool
 
 def _unused_folders(ledger: Ledger, root: Folder, sync: SyncOverview, *, dry_run: bool) -> list[Pruned]:
     """Delete the changes and former delivered states of a sync that its next run would delete."""
-    from airflow_consent_retl.changes.warehouse_delivered import table_of
     from airflow_consent_retl.storage.sync_folder import SyncFolder, base_name, epoch_of
 
     folder = SyncFolder(root, sync.sync)
-    there = [name for name in folder.names() if epoch_of(name) is not None]
     used = {base_name(one.uri) for one in [sync.current] if one is not None}
     if sync.open_delivery is not None:
         used.add(base_name(sync.open_delivery.changes_uri))
+    there = [name for name in folder.names() if epoch_of(name) is not None and name not in used]
+    if not there:
+        return []
+    from airflow_consent_retl.changes.warehouse_delivered import table_of
+
     # Only a run of the sync can drop the table of a delivered state.
-    unused = [name for name in there if name not in used and table_of(folder.root / name) is None]
+    unused = [name for name in there if table_of(folder.root / name) is None]
     if not unused or sync.holder is not None:
         return []
     if not dry_run:
