@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from airflow_consent_retl.changes.all_rows import AllRows
 from airflow_consent_retl.changes.classes import Classes, PeopleCounts, classify
 from airflow_consent_retl.changes.cleared_fields import null_fields
+from airflow_consent_retl.changes.gone_entries import GoneEntries
 from airflow_consent_retl.changes.known import KnownHashes
 from airflow_consent_retl.changes.matching import Match, Partitions, StatePartitions, match
 from airflow_consent_retl.changes.removal_values import RemovalValues
 from airflow_consent_retl.changes.sending import CHOSEN, READ_ROWS, ReadRows, Sending, ToSend
-from airflow_consent_retl.consent.removal import CauseRank, RemovalCause
+from airflow_consent_retl.consent.removal import RemovalCause
 from airflow_consent_retl.filtering.field_mapping import is_taken_back
 from airflow_consent_retl.filtering.files import Progress, read_ahead
 from airflow_consent_retl.storage.delivered import HASH_TYPE
@@ -45,13 +47,13 @@ if TYPE_CHECKING:
     from airflow_consent_retl.storage.shape import Shape
     from airflow_consent_retl.values.payload_hash import PayloadHash
 
-# The decision log is read once for this many bytes of people who are gone.
-_GONE_BYTES = 48 << 20
 _HASHES = 131_072
 _WORKERS = 2
 
 
-class _Hashed(NamedTuple):
+class Hashed(NamedTuple):
+    """Permitted rows with what the comparison needs of each."""
+
     read: ReadRows
     buckets: NDArray[np.uint16]
     hashes: pa.Array
@@ -59,12 +61,9 @@ class _Hashed(NamedTuple):
     clears: NDArray[np.bool_]
 
 
-class _Pair(NamedTuple):
-    people: pa.RecordBatch
-    entries: pa.RecordBatch
+class Compared(NamedTuple):
+    """A partition of the permitted people and of the entries, matched and classified."""
 
-
-class _Compared(NamedTuple):
     people: pa.RecordBatch
     entries: pa.RecordBatch
     matched: Match
@@ -88,6 +87,7 @@ class Comparison:
         causes: finds why people are not permitted any more.
         payload_hash: of the mapped fields.
         writer: writes the changes.
+        leaves_rows: whether all rows are sent, and left in the permitted set.
         progress: called with numbers of permitted rows when they are read for the first time.
     """
 
@@ -103,6 +103,7 @@ class Comparison:
     causes: Causes
     payload_hash: PayloadHash
     writer: ChangesWriter
+    leaves_rows: bool
     progress: Progress
 
     def run(self) -> PeopleCounts:
@@ -116,7 +117,8 @@ class Comparison:
             verifying = resources.enter_context(ThreadPoolExecutor(1, thread_name_prefix="verify"))
             verified = verifying.submit(self.state.verify)
             try:
-                return _Passes(self, self.state, resources).run(hashed, reading, working)
+                passes = AllRows if self.leaves_rows else _Passes
+                return passes(self, self.state, resources).run(hashed, reading, working)
             finally:
                 # Also if a file could not be read at all: the verification knows why.
                 verified.result()
@@ -124,14 +126,14 @@ class Comparison:
     def _read(self) -> Iterator[ReadRows]:
         return (ReadRows(*some) for some in self.permitted.with_ids(READ_ROWS))
 
-    def _hash(self, some: ReadRows) -> _Hashed:
+    def _hash(self, some: ReadRows) -> Hashed:
         ids = as_type(some.ids, self.id_type, primary_key=self.permitted.manifest.primary_key)
         clears = np.zeros(some.rows.num_rows, dtype=np.bool_)
         for name in self.load.cleared:
             clears |= is_taken_back(some.rows.column(name), self.permitted.fields[name])
-        return _Hashed(some._replace(ids=ids), buckets(ids), self.payload_hash.of(some.rows), clears)
+        return Hashed(some._replace(ids=ids), buckets(ids), self.payload_hash.of(some.rows), clears)
 
-    def _send_all(self, hashed: Iterator[_Hashed]) -> PeopleCounts:
+    def _send_all(self, hashed: Iterator[Hashed]) -> PeopleCounts:
         tally = PeopleCounts()
         for some in hashed:
             rows = some.read.rows.num_rows
@@ -164,7 +166,7 @@ class Comparison:
             unchanged=sending.chosen["unchanged"],
             cleared=null_fields(sending.rows, self.load.cleared, self.permitted.fields),
             removal=removal,
-            rows=sending.rows,
+            rows=None if self.leaves_rows else sending.rows,
         )
         return removal
 
@@ -175,6 +177,38 @@ class Comparison:
             return None
         known = self.destination.removal_rows(rows, self.load)
         return pa.StructArray.from_arrays(known.columns, fields=list(schema))
+
+    def compared(self, pair: tuple[pa.RecordBatch, pa.RecordBatch]) -> Compared:
+        """Compare a partition of the permitted people with the one of the entries."""
+        people, entries = pair
+        matched = match(people["id"], entries["id"])
+        owners = np.maximum(matched.owners, 0)
+        hashes = words_of(entries["hash"])
+        is_same = (
+            (hashes == words_of(people["hash"])[owners]).all(axis=1)
+            if people.num_rows
+            else np.zeros(entries.num_rows, dtype=np.bool_)
+        )
+        found = classify(
+            matched.owners,
+            np.asarray(entries["hash"].is_valid()),
+            is_same,
+            np.asarray(people["clears"]),
+            rows=people.num_rows,
+            mode=self.mode,
+            adds=self.adds,
+            only=None if self.only is None else self.only.among(people["id"]),
+        )
+        return Compared(people, entries, matched, found)
+
+    def gone_entries(self) -> GoneEntries:
+        """Return an empty collection of entries whose people are gone."""
+        return GoneEntries(
+            writer=self.writer,
+            causes=self.causes,
+            mode=self.mode,
+            has_removal=bool(self.shape.removal_schema.names),
+        )
 
 
 class _Passes:
@@ -189,20 +223,19 @@ class _Passes:
         self._partitions = Partitions.for_rows(max(comparison.permitted.rows, state.rows))
         self._people = resources.enter_context(Spill(_people_schema(comparison.id_type), self._partitions.count))
         self._to_send = resources.enter_context(ToSend(comparison.permitted, comparison.id_type, comparison.shape))
-        self._has_removal = bool(comparison.shape.removal_schema.names)
-        self._gone: list[pa.RecordBatch] = []
-        self._gone_bytes = 0
+        self._gone = comparison.gone_entries()
         self.tally = PeopleCounts()
 
-    def run(self, hashed: Iterator[_Hashed], reading: Executor, working: Executor) -> PeopleCounts:
+    def run(self, hashed: Iterator[Hashed], reading: Executor, working: Executor) -> PeopleCounts:
         self._partition(hashed, reading)
         self._compare(reading, working)
-        asked = working.submit(self._remove_gone)
-        self._to_send.run(self._c.send, partial(self._remove, RemovalCause.IDENTIFIERS_CHANGED), reading)
+        asked = working.submit(self._gone.remove_all)
+        self._to_send.run(self._c.send, partial(self._gone.remove, RemovalCause.IDENTIFIERS_CHANGED), reading)
         asked.result()
+        self.tally.kept_left_model += self._gone.kept_left_model
         return self.tally
 
-    def _partition(self, hashed: Iterator[_Hashed], reading: Executor) -> None:
+    def _partition(self, hashed: Iterator[Hashed], reading: Executor) -> None:
         known = None if self._c.mode is SyncMode.FULL else self._known(reading)
         for some in hashed:
             start, ids, _ = some.read
@@ -225,33 +258,11 @@ class _Passes:
     def _compare(self, reading: Executor, working: Executor) -> None:
         comparison = self._c
         with StatePartitions(self._state, comparison.id_type, self._partitions, reading) as partitions:
-            pairs = (_Pair(self._people.take(partition), entries) for partition, entries in enumerate(partitions))
-            for compared in in_order(self._compared, pairs, working, under_way=_WORKERS + 1):
+            pairs = ((self._people.take(partition), entries) for partition, entries in enumerate(partitions))
+            for compared in in_order(comparison.compared, pairs, working, under_way=_WORKERS + 1):
                 self._keep(compared)
 
-    def _compared(self, pair: _Pair) -> _Compared:
-        people, entries = pair
-        matched = match(people["id"], entries["id"])
-        owners = np.maximum(matched.owners, 0)
-        hashes = words_of(entries["hash"])
-        is_same = (
-            (hashes == words_of(people["hash"])[owners]).all(axis=1)
-            if people.num_rows
-            else np.zeros(entries.num_rows, dtype=np.bool_)
-        )
-        found = classify(
-            matched.owners,
-            np.asarray(entries["hash"].is_valid()),
-            is_same,
-            np.asarray(people["clears"]),
-            rows=people.num_rows,
-            mode=self._c.mode,
-            adds=self._c.adds,
-            only=None if self._c.only is None else self._c.only.among(people["id"]),
-        )
-        return _Compared(people, entries, matched, found)
-
-    def _keep(self, compared: _Compared) -> None:
+    def _keep(self, compared: Compared) -> None:
         people, entries, matched, found = compared
         owners = np.maximum(matched.owners, 0)
         self.tally += found.tally
@@ -267,42 +278,7 @@ class _Passes:
             changed = np.flatnonzero(found.may_lose)
             taken = pa.array(changed)
             self._to_send.remember(positions[owners[changed]], entries["entry"].take(taken), removal.take(taken))
-        self._keep_gone(entries, removal, found.gone)
-
-    def _keep_gone(self, entries: pa.RecordBatch, removal: pa.Array | None, gone: NDArray[np.bool_]) -> None:
-        values = {"removal": removal} if self._has_removal else {}
-        columns = {name: entries[name] for name in ("id", "bucket", "entry")} | values
-        rows = pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
-        rows = rows.take(pa.array(np.flatnonzero(gone)))
-        if rows.num_rows:
-            self._gone.append(rows)
-            self._gone_bytes += rows.nbytes
-        if self._gone_bytes > _GONE_BYTES:
-            self._remove_gone()
-
-    def _remove_gone(self) -> None:
-        """Find in the decision log why people are gone, and write their removal by cause."""
-        if not self._gone:
-            return
-        rows = pa.concat_batches(self._gone)
-        self._gone, self._gone_bytes = [], 0
-        found = self._c.causes.of(rows["id"])
-        for rank in np.unique(found).tolist():
-            chosen = np.flatnonzero(found == rank)
-            cause = CauseRank(rank).cause
-            if cause is RemovalCause.LEFT_MODEL and not self._c.mode.removes_left_model:
-                self.tally.kept_left_model += len(chosen)
-                continue
-            self._remove(cause, rows.take(pa.array(chosen)))
-
-    def _remove(self, cause: RemovalCause, rows: pa.RecordBatch) -> None:
-        self._c.writer.remove(
-            cause,
-            ids=rows["id"],
-            buckets=rows["bucket"],
-            entries=rows["entry"],
-            removal=rows["removal"] if self._has_removal else None,
-        )
+        self._gone.add(entries, removal, found.gone)
 
 
 def _people_schema(id_type: pa.DataType) -> pa.Schema:

@@ -14,6 +14,7 @@ from airflow_consent_retl.changes.causes import Causes
 from airflow_consent_retl.changes.classes import PeopleCounts
 from airflow_consent_retl.changes.comparison import Comparison
 from airflow_consent_retl.consent.removal import CauseRank, RemovalCause
+from airflow_consent_retl.contract.destination import Destination
 from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.storage.changes_writer import ChangesWriter
 from airflow_consent_retl.storage.shape import Shape
@@ -26,7 +27,7 @@ from airflow_consent_retl.values.pipeline import lean_memory
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from airflow_consent_retl.contract.destination import Destination, Load
+    from airflow_consent_retl.contract.destination import Load
     from airflow_consent_retl.filtering.files import Progress
     from airflow_consent_retl.filtering.permitted_files import FilePermittedRows
     from airflow_consent_retl.storage.change_set import Changes
@@ -54,6 +55,7 @@ def compute_changes(
     only: RejectedPeople | None = None,
     absent: RemovalCause = RemovalCause.LEFT_MODEL,
     required_before: Collection[str] | None = None,
+    may_leave_rows: bool = False,
 ) -> Changes:
     """Compare the permitted rows of one destination with its delivered state, and publish the changes.
 
@@ -73,6 +75,8 @@ def compute_changes(
             not contain them.
         absent: the cause for people who are not in the model any more.
         required_before: the ids of the categories that the destination required at the last load; None: not known.
+        may_leave_rows: whether the permitted set is kept while the changes are: then a load of all rows does not copy
+            them into the changes.
 
     Raises:
         RefusedError: the state belongs to another sync, its ids are of another kind, a file was changed, or the
@@ -90,7 +94,12 @@ def compute_changes(
     )
     primary_key = permitted.manifest.primary_key
     id_type = meeting_type(None if state is None else state.id_type, permitted.id_type, primary_key=primary_key)
-    writer = ChangesWriter(folder, id_type, shape)
+    sends_all = adds and only is None and (state is None or not state.rows or mode is SyncMode.FULL)
+    # A destination that names rows by their values asks for them later, when the permitted set may be gone. Slices of
+    # a load read the changes alone.
+    keeps_rows = type(destination).confirm_rows is not Destination.confirm_rows or destination.takes_slices
+    leaves_rows = may_leave_rows and sends_all and not keeps_rows
+    writer = ChangesWriter(folder, id_type, shape, rows_are_permitted=leaves_rows)
     with ExitStack() as resources:
         resources.callback(writer.abort)
         resources.enter_context(lean_memory())
@@ -108,6 +117,7 @@ def compute_changes(
             causes=Causes(permitted, subject_key, absent=absent, required_before=required_before),
             payload_hash=PayloadHash(list(permitted.fields), digests, tag=shape.hash_tag),
             writer=writer,
+            leaves_rows=leaves_rows,
             progress=progress,
         ).run()
         tally += PeopleCounts(permitted=unchanged, unchanged=unchanged, delivered=unchanged)

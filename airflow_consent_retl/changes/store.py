@@ -212,7 +212,8 @@ class FileStore(SyncStore[DeliveredState, FilePermittedRows]):
             only=only,
             absent=absent,
             required_before=required_before,
-        )
+            may_leave_rows=True,
+        ).with_permitted(permitted)
 
     def lost(
         self,

@@ -242,6 +242,16 @@ class Destination(ABC):
             ConfigurationError, DestinationError, DestinationUnavailableError: as `open`.
         """
 
+    def may_stay(self, load: Load) -> bool:
+        """Return whether the place has these very rows, as it would write them now, and nothing else that has to go.
+
+        Only asked of a destination that replaces, without a change and before `open`, where the last load that was
+        committed had the same rows. If so, the load ends without writing them again.
+
+        Raises: as `look`.
+        """
+        return False
+
     def check(self, load: Load) -> None:  # noqa: B027 - `open` of such a destination checks nothing
         """Check what `open` checks, without any change and without a request with rows; a dry run calls it instead.
 

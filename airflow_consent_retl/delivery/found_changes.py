@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from airflow_consent_retl.consent import RemovalCause
 from airflow_consent_retl.storage.sync_mode import SyncMode
 
@@ -68,8 +70,8 @@ def log_changes(changes: Changes, log: TaskLog, *, replaces: bool) -> None:
 def were_delivered(changes: Changes, recheck: Recheck) -> bool:
     """Return whether a person who is withheld may be at the destination already."""
     return any(
-        some.was_delivered[recheck.withheld_among(some.start, len(some.ids))].any()
-        for some in changes.upserts(_SCAN_ROWS)
+        np.asarray(some["was_delivered"])[recheck.withheld_among(start, some.num_rows)].any()
+        for start, some in changes.people_to_send(_SCAN_ROWS)
     )
 
 

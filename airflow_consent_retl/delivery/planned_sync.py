@@ -106,7 +106,10 @@ class PlannedSync(Sync):
         """Count the people who are withheld and would be removed, or lose fields, after the load."""
         if super()._late(changes, report, recheck) is None:
             return None
-        found = [np.flatnonzero(some.was_delivered) + some.start for some in changes.upserts(_SCAN_ROWS)]
+        found = [
+            np.flatnonzero(np.asarray(some["was_delivered"])) + start
+            for start, some in changes.people_to_send(_SCAN_ROWS)
+        ]
         delivered = np.concatenate(found)
         for cause, positions in recheck.causes.items():
             clears = cause == FIELDS_WITHDRAWN and self._on_field == "clear"

@@ -24,7 +24,7 @@ from airflow_consent_retl.delivery.run import LOAD, DeliveryRun
 from airflow_consent_retl.delivery.sharing import check_dag
 from airflow_consent_retl.delivery.steps import Step, reached
 from airflow_consent_retl.delivery.sync_steps import SyncSteps, load_key
-from airflow_consent_retl.delivery.unchanged import comparable_content, end_unchanged, end_without_changes
+from airflow_consent_retl.delivery.unchanged import end_unchanged, end_without_changes, is_delivered, note_delivered
 from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError, GuardError
 from airflow_consent_retl.storage.change_set import Changes
 
@@ -106,6 +106,8 @@ class Sync(SyncSteps):
             waiting = self.withdraw(late, removed)
             report.removed.join(removed.removed)
             report.cleared.join(removed.cleared)
+        elif not waiting:
+            note_delivered(self._context, permitted, report)
         self._context.sweep()
         return waiting
 
@@ -267,15 +269,14 @@ class Sync(SyncSteps):
         delivery = self._lease.open_delivery()
         if delivery is not None and delivery.key == key and self._accepts_batches_of(delivery):
             report.resumed = True
-            run = DeliveryRun(self._context, delivery, self._context.changes_of(delivery))
+            run = DeliveryRun(self._context, delivery, self._context.changes_of(delivery).with_permitted(permitted))
             self._context.log.info("resuming the load that an earlier try began at %s", f"{delivery.began_at:%F %T %Z}")
         else:
             self._resolve(delivery)
             reached(Step.RESOLVED)
             adds = may_add(self._context, permitted, asks_again=asks_again)
-            content = comparable_content(self._context, self._destination, permitted, adds=adds)
             with removals_first(self, report, ask=ask):
-                if content is not None and content == self._lease.exact_rows():
+                if is_delivered(self._context, self._destination, permitted):
                     end_unchanged(self._context, permitted, report)
                     return None
                 look_at_target(self._context, self._context.state())
@@ -285,8 +286,7 @@ class Sync(SyncSteps):
             self._check_guards(changes, report)
             report.count_changes(changes.counts)
             if self._is_nothing(changes):
-                schema = changes.shape.load_schema
-                end_without_changes(self._context, permitted, report, schema=schema, content=content)
+                end_without_changes(self._context, permitted, report, schema=changes.shape.load_schema)
                 return None
             self._lease.note_required(permitted.counts.required)
             run = self._begin(LOAD, key, changes, source_of(self._context, permitted))

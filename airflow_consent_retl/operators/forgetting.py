@@ -201,8 +201,8 @@ class Forgetting:
         found = set() if state is None or not state.rows else context.store.found(state, self.people)
         delivery = context.lease.open_delivery()
         if delivery is not None:
-            for some in context.changes_of(delivery).upserts(_SCAN_ROWS):
-                found |= self.people.found(some.ids)
+            for _, some in context.changes_of(delivery).people_to_send(_SCAN_ROWS):
+                found |= self.people.found(some["id"])
         return found
 
     def _store(self, sync: SyncName, folder: Any, current: Any) -> SyncStore[Any, Any]:

@@ -242,13 +242,14 @@ def _see(changes: Changes, recheck: Recheck | None, seen: dict[str, list[pa.Arra
         if room > 0 and len(ids):
             seen[kind].append(ids[:room])
 
-    for some in changes.upserts(_SCAN_ROWS):
-        withheld = np.zeros(len(some.ids), np.bool_)
+    for start, some in changes.people_to_send(_SCAN_ROWS):
+        withheld = np.zeros(some.num_rows, np.bool_)
         if recheck is not None:
-            withheld[recheck.withheld_among(some.start, len(some.ids))] = True
-        keep("withheld", some.ids.filter(pa.array(withheld)))
-        keep("added", some.ids.filter(pa.array(~withheld & ~some.was_delivered)))
-        keep("sent again", some.ids.filter(pa.array(~withheld & some.was_delivered)))
+            withheld[recheck.withheld_among(start, some.num_rows)] = True
+        was_delivered = np.asarray(some["was_delivered"])
+        keep("withheld", some["id"].filter(pa.array(withheld)))
+        keep("added", some["id"].filter(pa.array(~withheld & ~was_delivered)))
+        keep("sent again", some["id"].filter(pa.array(~withheld & was_delivered)))
     for leaving in changes.removals(_SCAN_ROWS):
         for cause in leaving.causes.unique().to_pylist():
             keep(f"removed: {cause}", leaving.ids.filter(pc.equal(leaving.causes, cause)))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from airflow_consent_retl.changes.store import SyncStore
@@ -35,17 +36,17 @@ def source_recheck(
         interval_s: seconds from one answer until the next is due.
         changes: about to be sent.
     """
+    import pyarrow as pa
+
     from airflow_consent_retl.delivery.recheck import SourceRecheck
     from airflow_consent_retl.filtering.asking import SubjectIndex
 
     if not changes.manifest.upsert_rows:
         yield None
         return
-    first = next(changes.upserts(1))
-    ids = (some.ids for some in changes.upserts(_SCAN_ROWS))
-    with SubjectIndex(ids, first.ids.type) as people, ExitStack() as resources:
-        asked = (some.ids for some in changes.upserts(_SCAN_ROWS))
-        ask = resources.enter_context(store.asking_about(asker, asked, first.ids.type)).ask
+    id_type = changes.id_type or pa.null()
+    with SubjectIndex(_ids(changes), id_type) as people, ExitStack() as resources:
+        ask = resources.enter_context(store.asking_about(asker, _ids(changes), id_type)).ask
         yield SourceRecheck(
             people,
             destination,
@@ -78,8 +79,12 @@ def _forgotten(read: Callable[[], ForgottenPeople], changes: Changes) -> NDArray
     found = [np.empty(0, np.int64)]
     people = read()
     if people:
-        found += [np.flatnonzero(people.among(some.ids)) + some.start for some in changes.upserts(_SCAN_ROWS)]
+        found += [np.flatnonzero(people.among(ids)) + start for start, ids in changes.ids_to_send(_SCAN_ROWS)]
     return np.concatenate(found)
+
+
+def _ids(changes: Changes) -> Iterator[pa.Array]:
+    return (ids for _, ids in changes.ids_to_send(_SCAN_ROWS))
 
 
 def _carrying(changes: Changes, guarded: tuple[str, ...]) -> NDArray[np.int64]:

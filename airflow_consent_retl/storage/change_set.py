@@ -10,12 +10,13 @@ import shutil
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
 
 from airflow_consent_retl.consent.removal import CauseCode, RemovalCause
+from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.storage.parts import full_batches, read_from
 from airflow_consent_retl.storage.shape import Shape
 from airflow_consent_retl.storage.sync_manifests import ChangesCounts, ChangesManifest, RemovalGroup
@@ -30,29 +31,6 @@ if TYPE_CHECKING:
 _COPY_BYTES = 1 << 20
 _DECODED_ROWS = 8_192
 _CAUSES = pa.array([str(code.cause) for code in CauseCode])
-
-
-@dataclass(frozen=True, slots=True)
-class Upserts:
-    """People to send. All members have the same length.
-
-    Args:
-        start: the position of the first row.
-        ids: by the model's primary key.
-        rows: with the schema of the `Load`.
-        was_delivered: whether the delivered state has an entry of this id.
-        hashes: of the payloads.
-        removal: what a later removal needs, a struct, or None where the destination cannot remove.
-        buckets: of the ids.
-    """
-
-    start: int
-    ids: pa.Array
-    rows: pa.RecordBatch
-    was_delivered: NDArray[np.bool_]
-    hashes: pa.Array
-    removal: pa.Array | None
-    buckets: pa.Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +72,20 @@ class Clears:
     buckets: pa.Array
 
 
+class PermittedSet(Protocol):
+    """The rows of one destination in a permitted set, as far as changes need them."""
+
+    @property
+    def manifest_sha256(self) -> str: ...  # noqa: D102
+    @property
+    def rows(self) -> int: ...  # noqa: D102
+    def batches(self, batch_rows: int) -> Iterator[pa.RecordBatch]: ...  # noqa: D102
+
+
 class Changes:
     """Published changes, opened by the digest of their manifest.
+
+    Where the rows to send are left in the permitted set, they are known only after `with_permitted`.
 
     Raises:
         RefusedError: the manifest is gone, changed, or of another kind.
@@ -107,6 +97,21 @@ class Changes:
         self.manifest = ChangesManifest.from_json(folder.read_manifest(sha256=sha256))
         self.shape = Shape.from_manifest(self.manifest.shape)
         self.sent_from, self.sent_to = 0, self.manifest.upsert_rows
+        self._permitted: PermittedSet | None = None
+
+    def with_permitted(self, permitted: PermittedSet) -> Self:
+        """Take the rows to send from the permitted set that was compared, if they were left there.
+
+        Raises:
+            RefusedError: it is another set.
+        """
+        manifest = self.manifest
+        if manifest.rows_are_permitted:
+            # INVARIANT: the people of the changes and the rows of the set have the same positions.
+            if (manifest.permitted_sha256, manifest.upsert_rows) != (permitted.manifest_sha256, permitted.rows):
+                raise RefusedError(f"{self.folder.uri}: these changes were found for another permitted set")
+            self._permitted = permitted
+        return self
 
     def between(self, sent_from: int, sent_to: int) -> Changes:
         """Return the same changes, of which the rows to send are those from one position to another.
@@ -142,34 +147,29 @@ class Changes:
         for part in [*self._removal_parts, *self._clear_parts]:
             self.folder.verify(part)
 
-    def upserts(self, batch_rows: int, *, start: int = 0) -> Iterator[Upserts]:
-        """Yield the people to send, from a position on, in batches that are all full except the last.
+    def rows_to_send(self, batch_rows: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Yield the rows that the destination gets, with the position of the first, in batches full except the last.
 
         The same call always yields the same batches. Call `verify` once before.
-        """
-        start = max(start, self.sent_from)
-        for position, rows in self._read(self.manifest.upserts, start, batch_rows, end=self.sent_to):
-            yield Upserts(
-                start=position,
-                ids=rows.column("id"),
-                rows=_unfolded(rows.column("row"), self.shape.load_schema),
-                was_delivered=np.asarray(rows.column("was_delivered")),
-                hashes=rows.column("hash"),
-                removal=rows.column("removal") if "removal" in rows.schema.names else None,
-                buckets=rows.column("bucket"),
-            )
 
-    def rows_to_send(self, batch_rows: int) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Yield the rows that the destination gets, with the position of the first, in the batches of `upserts`."""
-        start = self.sent_from
-        read = read_from(
-            self.folder, self.manifest.upserts, start, columns=["row"], batch_rows=_decoded_rows(batch_rows)
-        )
-        unfolded = (_unfolded(rows.column("row"), self.shape.load_schema) for rows in _until(read, self.sent_to))
-        return _with_positions(full_batches(unfolded, batch_rows), start)
+        Raises:
+            RefusedError: the rows are in a permitted set, and `with_permitted` was not called.
+        """
+        decoded_rows = _decoded_rows(batch_rows)
+        rows: Iterator[pa.RecordBatch]
+        if not self.manifest.rows_are_permitted:
+            parts, start = self.manifest.upserts, self.sent_from
+            read = read_from(self.folder, parts, start, columns=["row"], batch_rows=decoded_rows)
+            rows = (_unfolded(some.column("row"), self.shape.load_schema) for some in _until(read, self.sent_to))
+        elif self._permitted is None:
+            raise RefusedError(f"{self.folder.uri}: the rows of these changes are in a permitted set that is not open")
+        else:
+            # A load that leaves its rows there is not sent in slices.
+            rows = self._permitted.batches(decoded_rows)
+        return _with_positions(full_batches(rows, batch_rows), self.sent_from)
 
     def removals(self, batch_rows: int, *, start: int = 0) -> Iterator[Removals]:
-        """Yield the entries to remove, withdrawals first; otherwise as `upserts`."""
+        """Yield the entries to remove, withdrawals first, from a position on, in batches as those of `rows_to_send`."""
         for position, rows in self._read(self._removal_parts, start, batch_rows):
             values = rows.column("removal") if "removal" in rows.schema.names else None
             yield Removals(
@@ -208,6 +208,14 @@ class Changes:
         columns = [name for name in ("id", "was_delivered", "unchanged") if name in there]
         return read_from(self.folder, parts, 0, columns=columns, batch_rows=batch_rows)
 
+    def ids_to_send(self, batch_rows: int) -> Iterator[tuple[int, pa.Array]]:
+        """Yield the ids of the rows of `rows_to_send`, with the position of the first, in any batches."""
+        read = read_from(self.folder, self.manifest.upserts, self.sent_from, columns=["id"], batch_rows=batch_rows)
+        for start, rows in read:
+            if start >= self.sent_to:
+                return
+            yield start, rows.column(0).slice(0, self.sent_to - start)
+
     def people_to_remove(self, batch_rows: int) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Yield the id of each entry to remove, and the number of the `cause`, with positions, in any batches."""
         return read_from(self.folder, self._removal_parts, 0, columns=["id", "cause"], batch_rows=batch_rows)
@@ -236,6 +244,7 @@ class Changes:
             update={
                 "upserts": (),
                 "upsert_rows": 0,
+                "rows_are_permitted": False,
                 "removals": tuple(kept),
                 "removal_rows": sum(group.rows for group in kept),
                 "counts": removal_counts(kept, delivered=self.counts.delivered, cleared=self.manifest.clear_rows),

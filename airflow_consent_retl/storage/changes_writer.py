@@ -32,11 +32,14 @@ class ChangesWriter:
         folder: a new one.
         id_type: the type in which ids were compared.
         shape: of the rows.
+        rows_are_permitted: whether the rows to send are left where they are: see `ChangesManifest`.
     """
 
-    def __init__(self, folder: Folder, id_type: pa.DataType, shape: Shape) -> None:
+    def __init__(self, folder: Folder, id_type: pa.DataType, shape: Shape, *, rows_are_permitted: bool = False) -> None:
         self._folder = folder
         self._shape = shape
+        self._rows_are_permitted = rows_are_permitted
+        row = [] if rows_are_permitted else [pa.field("row", shape.row_type, nullable=False)]
         removal = [pa.field("removal", shape.removal_type)] if shape.removal_schema.names else []
         identity = [pa.field("bucket", pa.uint16(), nullable=False), pa.field("id", id_type)]
         self.upsert_schema = pa.schema(
@@ -47,7 +50,7 @@ class ChangesWriter:
                 pa.field("unchanged", pa.bool_(), nullable=False),
                 pa.field("cleared", pa.string()),
                 *removal,
-                pa.field("row", shape.row_type, nullable=False),
+                *row,
             ]
         )
         self.removal_schema = pa.schema(
@@ -72,15 +75,17 @@ class ChangesWriter:
         unchanged: pa.Array,
         cleared: pa.Array,
         removal: pa.Array | None,
-        rows: pa.RecordBatch,
+        rows: pa.RecordBatch | None,
     ) -> None:
         """Append people to send. Pass no `removal` where the shape's removal schema has no fields.
 
-        `cleared` has for each row the fields whose NULL the destination gets, as `fields_text`.
+        `cleared` has for each row the fields whose NULL the destination gets, as `fields_text`. `rows` is None where
+        the rows are left in the permitted set; then all its rows are appended, in its order.
         """
-        row = pa.StructArray.from_arrays(rows.columns, fields=list(self._shape.load_schema))
         values = [removal] if self._shape.removal_schema.names else []
-        columns = [buckets, ids, hashes, was_delivered, unchanged, cleared, *values, row]
+        columns = [buckets, ids, hashes, was_delivered, unchanged, cleared, *values]
+        if rows is not None:
+            columns.append(pa.StructArray.from_arrays(rows.columns, fields=list(self._shape.load_schema)))
         self._upserts.write(pa.RecordBatch.from_arrays(columns, schema=self.upsert_schema))
 
     def remove(
@@ -159,6 +164,7 @@ class ChangesWriter:
             counts=counts,
             upserts=upserts,
             upsert_rows=self._upserts.rows,
+            rows_are_permitted=self._rows_are_permitted,
             removals=removals,
             removal_rows=sum(group.rows for group in removals),
             clears=tuple(

@@ -151,10 +151,12 @@ class DeliveredWriter:
         self.schema = entry_schema(id_type, shape.removal_type)
         self._folder = folder
         self._shape = shape
+        self._unconfirmed = 0
         self._parts = PartsWriter(folder, "delivered", self.schema, row_group_rows=ROW_GROUP_ROWS)
 
     def write(self, entries: pa.RecordBatch) -> None:
         """Append entries."""
+        self._unconfirmed += entries["hash"].null_count
         self._parts.write(entries)
 
     def publish(
@@ -173,6 +175,7 @@ class DeliveredWriter:
             parts=parts,
             rows=self._parts.rows,
             has_cleared=True,
+            unconfirmed_rows=self._unconfirmed,
         )
         return DeliveredState(self._folder, sha256=self._folder.publish(manifest.to_json()))
 

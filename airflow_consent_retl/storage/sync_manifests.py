@@ -42,6 +42,8 @@ class DeliveredManifest(Document):
     id_type: str | None = None
     # Of entries in the warehouse: whether one of them may have been certainly accepted.
     may_be_confirmed: bool = True
+    # The entries without a payload that was certainly accepted; None: not counted.
+    unconfirmed_rows: int | None = None
     # Whether entries say which fields were cleared. Without it, a destination may have a value in any field.
     has_cleared: bool = False
 
@@ -111,6 +113,8 @@ class ChangesManifest(Document):
     counts: ChangesCounts
     upserts: tuple[Part, ...]
     upsert_rows: int
+    # The rows to send are all rows of the permitted set, in its order: `upserts` has what a delivery notes of them.
+    rows_are_permitted: bool = False
     # In the order of removal.
     removals: tuple[RemovalGroup, ...]
     removal_rows: int

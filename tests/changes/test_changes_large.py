@@ -9,7 +9,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
-from support.changing import BY_MAIL, FIELDS, Sync, batch_result
+from support.changing import BY_MAIL, FIELDS, Sync, batch_result, people_of
 
 from airflow_consent_retl.changes.results import BatchResult
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
@@ -30,12 +30,9 @@ def model(connection: duckdb.DuckDBPyConnection, id_: str, *, now: bool) -> pa.T
 
 
 def ids_of(changes: Changes) -> tuple[pa.Table, pa.Table]:
-    upserts = [
-        pa.table({"id": some.ids, "was_delivered": some.was_delivered, "name": some.rows["name"]})
-        for some in changes.upserts(50_000)
-    ]
+    names = pa.chunked_array([some["name"] for _, some in changes.rows_to_send(50_000)], pa.string())
     removals = [pa.table({"id": some.ids, "cause": some.causes}) for some in changes.removals(50_000)]
-    return pa.concat_tables(upserts), pa.concat_tables(removals)
+    return people_of(changes).append_column("name", names), pa.concat_tables(removals)
 
 
 def all_accepted(rows: int, *, but: int | None = None) -> Iterator[BatchResult]:

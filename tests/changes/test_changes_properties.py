@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.changing import BY_MAIL, FIELDS, Sync, batch_result, entries, people, removed, sent
+from support.changing import BY_MAIL, FIELDS, Sync, batch_result, entries, people, people_of, removed, sent
 from support.permitting import AT
 
 from airflow_consent_retl.changes.results import BatchResult
@@ -167,6 +167,7 @@ def steps(draw: st.DrawFn) -> dict[str, Any]:
         "removes": draw(st.lists(st.sampled_from(STATUSES), min_size=1, max_size=7)),
         "unsettled_hours": draw(st.sampled_from([None, 0, 1, 3])),
         "unsent": draw(st.sampled_from([0, 0, 0, 1, 2])),
+        "leaves_rows": draw(st.booleans()),
     }
 
 
@@ -198,7 +199,8 @@ def test_every_step_of_every_history_is_what_the_naive_implementation_finds(
     sync = Sync(tmp_path_factory.mktemp("sync"), FIELDS, BY_MAIL)
     state: list[Entry] = []
     for hours, step in enumerate(history):
-        sync = sync.with_(mode=step["mode"], at=AT + timedelta(hours=hours))
+        at = AT + timedelta(hours=hours)
+        sync = sync.with_(mode=step["mode"], at=at, leaves_rows=step["leaves_rows"])
 
         changes = sync.changes(people(*step["rows"]))
 
@@ -223,12 +225,12 @@ def check_changes(changes: Changes, expected: Expected, state: list[Entry]) -> N
         by_cause[cause] += rows
     assert counts.removed == by_cause
     delivered = {entry.id for entry in state}
-    for some in changes.upserts(3):
-        assert some.was_delivered.tolist() == [id_ in delivered for id_ in some.ids.to_pylist()]
+    sent_people = people_of(changes)
+    assert sent_people["was_delivered"].to_pylist() == [id_ in delivered for id_ in sent_people["id"].to_pylist()]
 
 
 def sends_by_id(changes: Changes, results: list[BatchResult]) -> dict[int, tuple[RowStatus, BatchResult]]:
-    ids = [id_ for some in changes.upserts(7) for id_ in some.ids.to_pylist()]
+    ids = people_of(changes)["id"].to_pylist()
     return {id_: status_at(results, position) for position, id_ in enumerate(ids)}
 
 

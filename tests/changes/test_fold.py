@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from support.changing import BY_MAIL, FIELDS, Sync, accepted, batch_result, entries, people, removed, sent
+from support.changing import BY_MAIL, FIELDS, Sync, accepted, batch_result, entries, people, people_of, removed, sent
 from support.permitting import AT
 
 from airflow_consent_retl.changes.fold import Folding
@@ -68,7 +68,7 @@ def test_rows_without_a_result_were_not_sent(sync: Sync) -> None:
 
     after = sync.folded(changes, [accepted(1, start=1), accepted(1, start=3)], [])
 
-    ids = [id_ for some in changes.upserts(9) for id_ in some.ids.to_pylist()]
+    ids = people_of(changes)["id"].to_pylist()
     assert [found["id"] for found in entries(after.state)] == sorted([ids[1], ids[3]])
 
 

@@ -76,7 +76,7 @@ def rechecking(withdrawn: set[int]) -> MakeRecheck:
 
     @contextmanager
     def make(changes: Changes) -> Iterator[Recheck]:
-        with SubjectIndex((some.ids for some in changes.upserts(30)), pa.int64()) as found:
+        with SubjectIndex((ids for _, ids in changes.ids_to_send(30)), pa.int64()) as found:
             ask = asking(dict.fromkeys(withdrawn, RemovalCause.CONSENT_WITHDRAWN))
             yield SourceRecheck(
                 found, "ads", ask, carrying=lambda fields: found_none, interval_s=60, start=changes.sent_from

@@ -253,7 +253,7 @@ class Source:
     def rechecking(self, *, interval_s: float) -> Callable[[Changes], AbstractContextManager[Recheck | None]]:
         @contextmanager
         def make(changes: Changes) -> Iterator[Recheck]:
-            with permission.SubjectIndex((some.ids for some in changes.upserts(100)), pa.int64()) as found:
+            with permission.SubjectIndex((some["id"] for _, some in changes.people_to_send(100)), pa.int64()) as found:
                 yield SourceRecheck(
                     found, "ads", self.ask, carrying=lambda fields: np.empty(0, np.int64), interval_s=interval_s
                 )

@@ -85,6 +85,8 @@ class Sync:
     policy: Mapping[str, Any] | None = None
     key: SubjectKey = KEY
     at: datetime = AT
+    # As a sync in files; in a warehouse, the permitted rows that were compared are gone afterwards.
+    leaves_rows: bool = True
 
     def with_(self, **changed: Any) -> Sync:
         return replace(self, **changed)
@@ -119,7 +121,8 @@ class Sync:
             load=load_of(permitted),
             destination=self.destination,
             subject_key=self.key,
-        )
+            may_leave_rows=self.leaves_rows,
+        ).with_permitted(permitted)
 
     def folded(self, changes: Changes, sends: Iterable[BatchResult], removes: Iterable[BatchResult]) -> Sync:
         with Folding(self.state, changes) as folding:
@@ -178,13 +181,16 @@ def batch_result(
     return BatchResult(start, outcomes, unsettled, AT + timedelta(hours=hours))
 
 
+def people_of(changes: Changes) -> pa.Table:
+    """Return the people to send, with the columns `id` and `was_delivered`, in the order of their positions."""
+    read = [some.select(["id", "was_delivered"]) for _, some in changes.people_to_send(9)]
+    return pa.Table.from_batches(read) if read else pa.table({"id": [], "was_delivered": []})
+
+
 def sent(changes: Changes, batch_rows: int = 1_000) -> dict[Any, dict[str, Any]]:
     """Return the rows to send by id."""
-    return {
-        id_: row
-        for some in changes.upserts(batch_rows)
-        for id_, row in zip(some.ids.to_pylist(), some.rows.to_pylist(), strict=True)
-    }
+    rows = [row for _, some in changes.rows_to_send(batch_rows) for row in some.to_pylist()]
+    return dict(zip(people_of(changes)["id"].to_pylist(), rows, strict=True))
 
 
 def removed(changes: Changes, batch_rows: int = 1_000) -> list[tuple[Any, str, dict[str, Any]]]:

@@ -195,6 +195,8 @@ class SyncWorld:
         self.backed_up: object = None
         self.snapshots: list[tuple[dict[str, Any], dict[int, Person]]] = []
         self.filtered: list[Filtered] = []
+        # By the digest of a permitted set's manifest, the e-mail of each person then.
+        self._emails: dict[str | None, dict[int, str]] = {}
         self.violations: list[str] = []
         # The newest decision, and the newest data, that a load delivered.
         self.loaded_up_to = self.data_up_to = datetime.min.replace(tzinfo=UTC)
@@ -259,6 +261,7 @@ class SyncWorld:
             for number, person in rows.items()
             if self.source.law.allows(person)
         }
+        self._emails[output["sha256"]] = {number: person.email for number, person in rows.items()}
         read_at = datetime.fromisoformat(snapshot["at"])
         needs = frozenset(self.source.law.needs)
         self.filtered.append(Filtered(output, datetime.fromisoformat(output["at"]), read_at, permitted, needs))
@@ -594,7 +597,8 @@ class SyncWorld:
             return set()
         folder = sync_folder(self._workspace, self.sync).open(delivery.changes_uri)
         changes = Changes(folder, sha256=delivery.changes_sha256)
-        emails = [email for some in changes.upserts(100) for email in some.rows.column("email").to_pylist()]
+        ids = [number for _, some in changes.people_to_send(100) for number in some["id"].to_pylist()]
+        emails = [self._emails[changes.manifest.permitted_sha256][number] for number in ids]
         return {
             email
             for attempt in ledger.attempts(delivery)

@@ -141,6 +141,15 @@ class FilesDestination(Destination):
                 'it was deleted, run the load once with mode="full": it writes a new version'
             )
 
+    def may_stay(self, load: Load) -> bool:
+        """Return whether the current version is complete and in the form of this load, and no older one is due."""
+        from airflow_consent_retl.destinations.files.storage import ExportFolder
+        from airflow_consent_retl.destinations.files.versions import Versions
+
+        options = {**self._format.for_load(load).options(), "part_rows": self._part_rows}
+        versions = Versions(ExportFolder(self._fs, self._path, self._uri), load, options)
+        return versions.may_stay(keep=self._keep_versions, keep_days=self._keep_versions_days)
+
     def send(self, batch: Batch) -> Outcomes:
         """Append the rows to the version; JSON rejects what it cannot express, such as NaN (`not_a_number`)."""
         from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
@@ -270,7 +279,7 @@ def _file_format(options: FilesOptions) -> FileFormat:
 
 def folder_at(path: str) -> tuple[AbstractFileSystem, str, str]:
     """Return the storage, the folder as it spells it, and the folder without credentials, for messages."""
-    from airflow.sdk import ObjectStoragePath
+    from fsspec.implementations.local import LocalFileSystem
 
     from airflow_consent_retl.compat import storage_conn_id
     from airflow_consent_retl.storage.local_path import local_path
@@ -286,9 +295,14 @@ def folder_at(path: str) -> tuple[AbstractFileSystem, str, str]:
         raise ConfigurationError(f"path `{shown}` is a storage's root: name a folder below it")
     if ".." in folder.split("/"):
         raise ConfigurationError(f"path `{shown}` contains `..`")
+    found = local_path(f"file://{parts.path}") if parts.scheme == "file" else None
+    if found is not None and not parts.netloc:
+        # Airflow would load the file systems of all providers.
+        return LocalFileSystem(), found.rstrip("/"), shown
+    from airflow.sdk import ObjectStoragePath
+
     try:
         storage = ObjectStoragePath(path)
-        found = local_path(f"file://{parts.path}") if parts.scheme == "file" else None
         fs = storage.fs
         if conn_id := storage_conn_id(storage):
             mask_storage(conn_id)

@@ -124,17 +124,35 @@ class Versions:
             DestinationUnavailableError: the storage does not answer.
         """
         with self.folder.storage("look into"):
-            pointer = self._pointer()
-            if pointer is None:
-                return False
-            manifest = parsed(ExportManifest, self.folder.read(f"{pointer.current}/{MANIFEST_NAME}"))
-            if manifest is None:
-                return False
-            try:
-                sizes = [self.folder.size_bytes(f"{pointer.current}/{file.name}") for file in manifest.files]
-            except FileNotFoundError:
-                return False
-            return sizes == [file.size_bytes for file in manifest.files]
+            return self._there() is not None
+
+    def may_stay(self, *, keep: int | None, keep_days: float | None) -> bool:
+        """Return whether the current version is complete, as this load would write it, and none is to be removed.
+
+        Raises: as `is_there`.
+        """
+        with self.folder.storage("look into"):
+            manifest = self._there()
+            return (
+                manifest is not None
+                and (manifest.destination, manifest.model) == (self.load.destination, self.load.model)
+                and (manifest.options, manifest.fields) == (self._options, self._fields)
+                and manifest.rows == self.load.rows
+                and not self._superfluous(keep, keep_days)
+            )
+
+    def _there(self) -> ExportManifest | None:
+        pointer = self._pointer()
+        if pointer is None:
+            return None
+        manifest = parsed(ExportManifest, self.folder.read(f"{pointer.current}/{MANIFEST_NAME}"))
+        if manifest is None:
+            return None
+        try:
+            sizes = [self.folder.size_bytes(f"{pointer.current}/{file.name}") for file in manifest.files]
+        except FileNotFoundError:
+            return None
+        return manifest if sizes == [file.size_bytes for file in manifest.files] else None
 
     def publish(self, files: tuple[ExportedFile, ...], *, keep: int | None, keep_days: float | None = None) -> None:
         """Make the files the current version, then remove those beyond `keep`, and those decided too long ago."""
@@ -258,17 +276,21 @@ class Versions:
 
     def _remove_older(self, keep: int | None, keep_days: float | None = None) -> None:
         with self.folder.storage("remove older versions in"):
-            pointer = self._pointer()
-            current = self.name if pointer is None else pointer.current
-            # Versions decided at the same time as well: their names have no order, and only one can be current.
-            versions = own_versions(self.folder, self.load.destination)
-            others = [name for name in versions if name != current and name.split("-")[0] <= self._stamp]
-            kept = len(others) if keep is None else keep - 1
-            older = sorted(others, reverse=True)
-            oldest = "" if keep_days is None else _stamp(datetime.now(UTC) - timedelta(days=keep_days))
-            for name in [one for place, one in enumerate(older) if place >= kept or one.split("-")[0] < oldest]:
+            for name in self._superfluous(keep, keep_days):
                 self.folder.remove(name)
                 log.info("%s/%s was removed: an older version", self.folder.uri, name)
+
+    def _superfluous(self, keep: int | None, keep_days: float | None) -> list[str]:
+        """Return the older versions beyond `keep`, and those decided too long ago."""
+        pointer = self._pointer()
+        current = self.name if pointer is None else pointer.current
+        # Versions decided at the same time as well: their names have no order, and only one can be current.
+        versions = own_versions(self.folder, self.load.destination)
+        others = [name for name in versions if name != current and name.split("-")[0] <= self._stamp]
+        kept = len(others) if keep is None else keep - 1
+        older = sorted(others, reverse=True)
+        oldest = "" if keep_days is None else _stamp(datetime.now(UTC) - timedelta(days=keep_days))
+        return [one for place, one in enumerate(older) if place >= kept or one.split("-")[0] < oldest]
 
     def _remove_unfinished(self) -> None:
         for name in self.folder.names():
