@@ -50,9 +50,15 @@ class AllRows:
         )
         self._partitions = Partitions.for_rows(max(rows, state.rows))
         self._has_removal = bool(comparison.shape.removal_schema.names)
-        removal = [pa.field("removal", comparison.shape.removal_type)] if self._has_removal else []
         noted = [("id", comparison.id_type), ("bucket", pa.uint16()), ("hash", HASH_TYPE), ("position", pa.int64())]
-        self._noted = pa.schema([*noted, ("cleared", pa.string()), *removal])
+        # What is the same for all rows, or follows from the id, would only take room.
+        self._clears = bool(comparison.load.cleared)
+        self._removes_by_id = self._has_removal and _is_of_id(comparison)
+        if self._clears:
+            noted.append(("cleared", pa.string()))
+        if self._has_removal and not self._removes_by_id:
+            noted.append(("removal", comparison.shape.removal_type))
+        self._noted = pa.schema(noted)
         self._people = resources.enter_context(
             Spill(self._noted.append(pa.field("clears", pa.bool_())), self._partitions.count)
         )
@@ -81,10 +87,11 @@ class AllRows:
         for some in hashed:
             start, ids, rows = some.read
             positions = np.arange(start, start + len(ids), dtype=np.int64)
-            removal = comparison.removal_of(rows)
-            cleared = null_fields(rows, comparison.load.cleared, comparison.permitted.fields)
-            columns = [ids, pa.array(some.buckets), some.hashes, pa.array(positions), cleared]
-            columns += [removal] if self._has_removal else []
+            columns = [ids, pa.array(some.buckets), some.hashes, pa.array(positions)]
+            if self._clears:
+                columns.append(null_fields(rows, comparison.load.cleared, comparison.permitted.fields))
+            if self._has_removal and not self._removes_by_id:
+                columns.append(comparison.removal_of(rows))
             kept = pa.RecordBatch.from_arrays([*columns, pa.array(some.clears)], schema=self._people.schema)
             self._people.put(kept, self._partitions.of(some.buckets))
             comparison.progress(len(ids))
@@ -106,8 +113,8 @@ class AllRows:
         if removal is None:
             return
         changed = np.flatnonzero(found.may_lose)
-        before, after = removal.take(pa.array(changed)), people["removal"].take(pa.array(matched.owners[changed]))
-        lost = changed[lost_values(before, after, len(changed))]
+        after = self._removal(people.take(pa.array(matched.owners[changed])))
+        lost = changed[lost_values(removal.take(pa.array(changed)), after, len(changed))]
         if len(lost):
             rows = self._gone.rows_of(entries, removal).take(pa.array(lost))
             self._gone.remove(RemovalCause.IDENTIFIERS_CHANGED, rows)
@@ -124,7 +131,22 @@ class AllRows:
                 hashes=rows["hash"],
                 was_delivered=rows["was_delivered"],
                 unchanged=rows["unchanged"],
-                cleared=rows["cleared"],
-                removal=rows["removal"] if self._has_removal else None,
+                cleared=rows["cleared"] if self._clears else pa.nulls(rows.num_rows, pa.string()),
+                removal=self._removal(rows),
                 rows=None,
             )
+
+    def _removal(self, rows: pa.RecordBatch) -> pa.Array | None:
+        if not self._has_removal:
+            return None
+        if not self._removes_by_id:
+            return rows["removal"]
+        return pa.StructArray.from_arrays([rows["id"]], fields=list(self._c.shape.removal_schema))
+
+
+def _is_of_id(comparison: Comparison) -> bool:
+    """Return whether a removal needs the id, as it is compared, and nothing else."""
+    shape = comparison.shape
+    columns = [shape.fields.get(name) for name in shape.removal_schema.names]
+    is_key = columns == [comparison.permitted.manifest.primary_key]
+    return is_key and shape.removal_schema.field(0).type == comparison.id_type

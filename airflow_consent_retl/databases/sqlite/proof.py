@@ -30,7 +30,8 @@ class SqliteProof(Proof):
         kinds = set(map(type, keys))
         if len(kinds) != 1 or not kinds <= {int, str}:
             return False
-        sent = sa.func.json_each(msgspec.json.encode(keys).decode()).table_valued("value")
+        # In the order of the index.
+        sent = sa.func.json_each(msgspec.json.encode(sorted(keys)).decode()).table_valued("value")
         # A key that is no text is looked for as the database compares; a text has to be there byte by byte.
         same = [self._key == sent.c.value]
         if kinds == {str}:

@@ -44,6 +44,9 @@ class FilesDestination(Destination):
     files that the manifest names, and let one task at a time load into a folder. The process's umask decides who can
     read the files: exports are for others.
 
+    A load of exactly the rows that the sync delivered, in the same form, leaves the current version as it is, if the
+    folder has all its files and no older version is due.
+
     A person without a row in a load is gone from the version that it publishes. A load that only removes publishes
     the current version once more, in the form it has, without the named people; the primary key has to be one
     of its fields. From then on, loads decided before the removal are refused. A load that removes anyone deletes all
