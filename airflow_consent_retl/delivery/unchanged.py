@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from airflow_consent_retl.delivery.looking import look_at_target
 from airflow_consent_retl.delivery.precedence import source_of
+from airflow_consent_retl.errors import LeaseLostError, LedgerUnavailableError
 from airflow_consent_retl.storage.sync_mode import SyncMode
 
 if TYPE_CHECKING:
@@ -75,7 +77,9 @@ def note_delivered(context: SyncContext, permitted: PermittedRows, report: LoadR
         and state is not None
         and state.manifest.unconfirmed_rows == 0
     ):
-        _note(context, permitted)
+        # The load is over, and the next one compares what was not noted.
+        with suppress(LeaseLostError, LedgerUnavailableError):
+            _note(context, permitted)
 
 
 def _note(context: SyncContext, permitted: PermittedRows) -> None:
