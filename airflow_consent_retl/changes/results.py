@@ -119,6 +119,9 @@ class RowResults:
 
 
 def _code(outcome: Outcome) -> int:
+    if outcome.is_for_good:
+        # The state has no entry for such people but that of the others: a removal finds no one, and is done.
+        return ACCEPTED
     # INVARIANT: a person of whom anything may be there is in the removal set.
     return UNCERTAIN if outcome.is_partly_applied else _CODES[outcome.status]
 

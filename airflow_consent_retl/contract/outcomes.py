@@ -18,6 +18,8 @@ UNREADABLE_ANSWER = "unreadable_answer"
 NOT_IN_ANSWER = "not_in_answer"
 # The code of a `rejected` row whose values were stored, while a subscription's state beside them was refused.
 STATE_REFUSED = "state_refused"
+# The code of a `rejected` row of a person whom the destination has forgotten, and refuses for ever.
+FORGOTTEN = "forgotten"
 _ANSWERED = frozenset({UNREADABLE_ANSWER, NOT_IN_ANSWER})
 
 
@@ -63,6 +65,11 @@ class Outcome:
     def is_partly_applied(self) -> bool:
         """True if a part of a rejected row is at the destination, so the person has to be removed later."""
         return self.status is RowStatus.REJECTED and self.code == STATE_REFUSED
+
+    @property
+    def is_for_good(self) -> bool:
+        """True if a rejected row is refused for ever, so it is not sent again before it changes."""
+        return self.status is RowStatus.REJECTED and self.code == FORGOTTEN
 
 
 _ACCEPTED = Outcome(RowStatus.ACCEPTED)

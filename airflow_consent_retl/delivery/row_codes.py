@@ -37,7 +37,7 @@ _WORDS = frozenset(
         "duplicate", "duplicated", "elements", "email", "empty", "encoding", "ended", "enum", "error",
         "exceeded", "exception", "exclusion", "exhausted", "existing", "exists", "expected", "expired",
         "external", "failed", "failure", "family", "few", "field", "fields", "first", "firstname", "for",
-        "forbidden", "foreign", "format", "found", "from", "full", "future", "gateway", "gender", "given",
+        "forbidden", "foreign", "forgotten", "format", "found", "from", "full", "future", "gateway", "gender", "given",
         "gone", "handed", "hash", "header", "hex", "hold", "host", "id", "identifier", "identifiers", "ids",
         "in", "inactive", "incomplete", "incorrect", "index", "integer", "internal", "invalid", "is", "item",
         "items", "json", "key", "large", "last", "lastname", "late", "later", "latitude", "legal", "length",

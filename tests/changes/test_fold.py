@@ -14,7 +14,7 @@ from support.permitting import AT
 
 from airflow_consent_retl.changes.fold import Folding
 from airflow_consent_retl.changes.results import BatchResult
-from airflow_consent_retl.contract.outcomes import STATE_REFUSED, Outcomes, RowStatus
+from airflow_consent_retl.contract.outcomes import FORGOTTEN, STATE_REFUSED, Outcomes, RowStatus
 from airflow_consent_retl.errors import RefusedError
 
 ANN, BEN = ({"id": number, "email": f"{name}@x", "name": name} for number, name in enumerate(("ann", "ben"), 1))
@@ -212,6 +212,17 @@ def test_a_rejected_row_of_which_a_part_is_there_is_removed_when_consent_ends(sy
     after = sync.folded(sync.changes(people(ANN)), [partly], [])
 
     assert entries(after.state) == [entry(1, OLD, confirmed=False)]
+    assert removed(after.changes(people())) == [(1, "left_model", OLD)]
+
+
+def test_a_person_whom_the_destination_has_forgotten_is_not_sent_again_before_the_row_changes(sync: Sync) -> None:
+    refused = batch_result([RowStatus.REJECTED])
+    forgotten = replace(refused, outcomes=Outcomes.rejected(1, FORGOTTEN))
+
+    after = sync.folded(sync.changes(people(ANN)), [forgotten], [])
+
+    assert sent(after.changes(people(ANN))) == {}
+    assert set(sent(after.changes(people(ANN | {"name": "anna"})))) == {1}
     assert removed(after.changes(people())) == [(1, "left_model", OLD)]
 
 

@@ -17,7 +17,7 @@ CATALOGUE = CatalogueEntry(
         "A deletion takes 100 requests a second; forgetting takes 3 a second, and 1,000 a day.",
         "To leave a list is sent with `channelUnsubscribe: false`: otherwise Iterable silences the whole channel.",
         "Opt-outs of message types and channels cannot be loaded: that request replaces all opt-outs of a person.",
-        "Forgotten people are rejected as `forgotten`: no later load can add them.",
+        "Forgotten people are rejected as `forgotten`, for ever: their rows are sent again only when they change.",
     ),
     checked=(
         "the contract suite for users and for a list, against a local server with the shapes of the specification",

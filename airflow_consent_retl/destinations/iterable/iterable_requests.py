@@ -63,7 +63,8 @@ def iterable(known_by: IterableId, *, on_list: bool) -> DestinationDeclaration:
         refuses=dict.fromkeys(_OPT_OUTS, "opt-outs belong to the person, and a load would overwrite them"),
         remedies={
             "fields_dropped": "Iterable drops fields that the project does not have: create them there",
-            "forgotten": "Iterable refuses forgotten people for ever: keep them in a SuppressionList",
+            "forgotten": "Iterable refuses forgotten people for ever, and a row is sent again only when it changes: "
+            "keep them in a SuppressionList",
         },
         send=send,
         on_withdrawal={

@@ -49,7 +49,7 @@ class MetaConversionsOptions(HttpOptions):
     on_invalid: Literal["reject", "omit"] = "reject"
     phone_region: str | None = None
     batch_rows: int = MAX_EVENTS
-    concurrency: int = 8
+    concurrency: int = 16
     timeout_s: float = 60
 
 
