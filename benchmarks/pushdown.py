@@ -19,11 +19,14 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from measure import parser
 from tabulate import tabulate
+
+if TYPE_CHECKING:
+    from support.postgres import Postgres
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 POLICY = {"categories": [{"id": "C1", "name": "Everything", "destinations": ["lake"]}]}
@@ -36,6 +39,9 @@ SELECT n::bigint AS id, 'person.' || n || '@mail' || n % 97 || '.example.com' AS
     md5(n::text) AS token, n % 7 AS segment, n % 5 < 4 AS ok, n AS version
 FROM generate_series(1, {rows}) n
 """
+
+
+_OWN_STATEMENTS = 2
 
 
 class Counted:
@@ -66,6 +72,34 @@ class Counted:
             self.rows += batch.num_rows
             self.bytes += batch.nbytes
             yield batch
+
+
+class Statements:
+    """The statements that the server ran, and the rows that their scans returned."""
+
+    def __init__(self, postgres: Postgres) -> None:
+        self._postgres = postgres
+        with postgres.connect() as connection:
+            connection.execute("ALTER SYSTEM SET log_statement = 'all'")
+            connection.execute("SELECT pg_reload_conf()")
+        self.reset()
+
+    def reset(self) -> None:
+        self._before = self._now()
+
+    def since(self) -> tuple[int, int]:
+        """Return both since the last reset, without those of this class."""
+        statements, scanned = self._now()
+        return statements - self._before[0] - _OWN_STATEMENTS, scanned - self._before[1]
+
+    def _now(self) -> tuple[int, int]:
+        with self._postgres.connect() as connection:
+            # A session that ended has reported its scans.
+            connection.execute("SELECT pg_stat_force_next_flush()")
+            read = connection.execute("SELECT tup_returned FROM pg_stat_database WHERE datname = current_database()")
+            scanned = int(str((read.fetchone() or [0])[0]))
+        log = (Path(self._postgres.socket_folder) / "log").read_text(errors="replace")
+        return log.count("LOG:  statement: ") + log.count("LOG:  execute "), scanned
 
 
 def timed(seconds: dict[str, float], stage: str, work: Callable[[], Any]) -> Any:
@@ -131,6 +165,7 @@ def main() -> None:
         }
         with postgres.connect() as connection:
             connection.execute(MODEL.format(rows=chosen.rows))
+        statements = Statements(postgres)
         with counted.counting():
             extract(None)
             model = counted.bytes
@@ -143,8 +178,10 @@ def main() -> None:
             if statement:
                 with postgres.connect() as connection:
                     connection.execute(statement)
+            statements.reset()
             with counted.counting():
                 counts, seconds = run()
+                run_statements, scanned = statements.since()
                 sent = counts["added"] + counts["updated"]
                 figures.append(
                     {
@@ -153,6 +190,8 @@ def main() -> None:
                         "rows that left": counted.rows,
                         "octets that left": counted.bytes,
                         "of the model's octets": round(100 * counted.bytes / model, 4),
+                        "statements": run_statements,
+                        "rows scanned": scanned,
                         **seconds,
                         "peak MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
                     }
@@ -160,7 +199,7 @@ def main() -> None:
 
     print(f"{chosen.rows:,} rows of 12 columns, {model / (1 << 20):,.0f} MiB as Arrow")
     headers = ["run", "permitted and changed", "rows that left", "bytes that left", "% of the model's"]
-    headers += ["extract s", "consent s", "load s", "peak MiB"]
+    headers += ["statements", "rows scanned", "extract s", "consent s", "load s", "peak MiB"]
     print(tabulate([list(figure.values()) for figure in figures], headers=headers, intfmt=",", floatfmt=".4f"))
     if chosen.json is not None:
         chosen.json.write_text(json.dumps(figures, indent=2) + "\n")

@@ -314,6 +314,9 @@ def test_while_a_slice_runs_no_other_task_gets_the_sync_or_a_part_of_the_slice(b
     parts = bench.begin(everybody(bench), Receiver({}), 4)
     overlapping = Slice(delivery=parts[0].delivery, number=1, of=2, first=0, end=100)
 
+    with bench.leased_slice(parts[1]) as (ledger, _):
+        # As the page and the report show who works on a sync.
+        assert [one.holder for one in ledger.syncs()] == ["slice 2 of 4"]
     with bench.leased_slice(parts[1]), bench.leased_slice(parts[2]):
         with pytest.raises(SyncBusyError, match=r"slice [23] of 4"), bench.leased(Receiver({}), SyncSettings()):
             pass

@@ -35,6 +35,7 @@ from airflow_consent_retl.delivery.ledger.slice_lease import (
     LeaseHolder,
     SliceLease,
     end_slices,
+    running_slices,
     slice_holder,
     take_slice,
 )
@@ -196,13 +197,14 @@ class Ledger:
         """Return all syncs, by name, without taking a lease."""
         with self._database.read() as connection:
             now = self._database.now(connection)
+            sending = running_slices(connection, now=now)
             return [
                 SyncOverview(
                     sync=SyncName(row.sync),
                     target=row.target,
                     epoch=row.epoch,
-                    holder=row.holder if _is_held(row, now) else None,
-                    expires_at=row.expires_at if _is_held(row, now) else None,
+                    holder=row.holder if _is_held(row, now) else sending.get(row.sync, (None, None))[0],
+                    expires_at=row.expires_at if _is_held(row, now) else sending.get(row.sync, (None, None))[1],
                     decided_at=row.decided_at,
                     current=current,
                     open_delivery=delivery,

@@ -119,6 +119,12 @@ def slice_holder(
     return max(found, key=lambda one: one.left_s, default=None)
 
 
+def running_slices(connection: sa.Connection, *, now: datetime) -> dict[str, tuple[str, datetime]]:
+    """Return, by sync, a task that has the lease of a slice now, and when that lease expires."""
+    held = sa.select(slices).where(slices.c.holder != "", slices.c.expires_at > now)
+    return {row.sync: (row.holder, row.expires_at) for row in connection.execute(held)}
+
+
 def end_slices(
     connection: sa.Connection,
     sync: SyncName,
