@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from support.postgres import Postgres
+
 TESTS = Path(__file__).resolve().parents[1]
 SHOP = TESTS / "dbt" / "shop"
 MANIFESTS = TESTS / "dbt" / "manifests"
@@ -42,16 +44,17 @@ class DbtResult:
 
 @dataclass(frozen=True, slots=True)
 class DbtProject:
-    """A copy of the project `shop`, whose warehouse is a DuckDB file."""
+    """A copy of the project `shop`, whose warehouse is a DuckDB file, or a database of PostgreSQL."""
 
     folder: Path
     file: Path
+    postgres: Postgres | None = None
 
     @classmethod
-    def copied(cls, folder: Path) -> DbtProject:
+    def copied(cls, folder: Path, postgres: Postgres | None = None) -> DbtProject:
         """Copy the project to a folder."""
         shutil.copytree(SHOP, folder / "shop")
-        return cls(folder / "shop", folder / "shop.duckdb")
+        return cls(folder / "shop", folder / "shop.duckdb", postgres)
 
     @property
     def manifest(self) -> Path:
@@ -61,6 +64,13 @@ class DbtProject:
         """Run commands of dbt, one after the other."""
         results = self.folder / "results.json"
         environment = {**os.environ, "SHOP_FILE": str(self.file), "DBT_VERSION_CHECK": "false"}
+        if self.postgres is not None:
+            environment |= {
+                "SHOP_TARGET": "postgres",
+                "SHOP_HOST": self.postgres.socket_folder,
+                "SHOP_USER": self.postgres.user,
+                "SHOP_DATABASE": self.postgres.database,
+            }
         # The environment of the tests is not dbt's.
         environment.pop("PYTHONPATH", None)
         ran = subprocess.run(
