@@ -57,8 +57,10 @@ class Airflow:
         handler = logging.StreamHandler(log)
         logging.getLogger("airflow.task").addHandler(handler)
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
                 warnings.simplefilter("ignore")
+                # Airflow parses and stores every DAG of its folder at each run, which takes as long as a small run.
+                patch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(DAGS / f"{module}.py"))
                 run = dag.test()
         finally:
             logging.getLogger("airflow.task").removeHandler(handler)
