@@ -60,7 +60,7 @@ def shop(tmp_path: Path, postgres: Postgres) -> DbtProject:
 
 
 @pytest.mark.long
-def test_the_tests_find_on_postgresql_what_they_find_on_duckdb(shop: DbtProject) -> None:
+def test_the_tests_find_on_postgresql_what_they_find_on_duckdb(shop: DbtProject, postgres: Postgres) -> None:
     (built,) = shop.dbt(["run"])
     assert built.success, built
     assert main(["dbt-tests", "--project", str(shop.folder), "--policy-file", str(DAGS / "policy.json")]) == 0
@@ -80,3 +80,8 @@ def test_the_tests_find_on_postgresql_what_they_find_on_duckdb(shop: DbtProject)
         "fits": ("pass", 0),
         "unfit": ("fail", 5),
     }
+
+    with postgres.connect() as connection:
+        connection.execute("DELETE FROM raw.people WHERE ads NOT IN ('yes', 'no')")
+    _, passed = shop.dbt(["run"], ["test", "--select", "test_type:singular"])
+    assert passed.success, passed

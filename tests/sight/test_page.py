@@ -9,11 +9,17 @@ from urllib.parse import urlencode
 
 import pytest
 import sqlalchemy as sa
-from support.airflow_server import AirflowServer, airflow_server
+from support.airflow_server import AirflowServer
 from support.served_page import CANARY, PERSON, RUN, World
-from support.sync_figures import PLACE
+from support.sync_figures import PLACE, POLICY
 
+from airflow_consent_retl.hooks.known_workspaces import KnownWorkspace
+from airflow_consent_retl.hooks.policies import policy_in_force
 from airflow_consent_retl.sight.addresses import person_page, policy_page, run_page, sync_page
+from airflow_consent_retl.sight.page import pages
+from airflow_consent_retl.sight.page.access import Rights
+from airflow_consent_retl.sight.page.page_links import Links
+from airflow_consent_retl.sight.page.page_rendering import rendered
 
 OVERVIEW = "/consent-retl/?days=30"
 PAGES = (OVERVIEW, sync_page("customers/lake"), run_page("customers", RUN, "load"), policy_page(), person_page())
@@ -246,15 +252,41 @@ def test_pages_are_kept_nowhere_and_may_load_nothing_from_elsewhere(server: Airf
         assert not re.findall(r"(?:src|href)=\"(?:https?:)?//", answer.text)
 
 
-def test_before_the_first_run_the_page_says_so(tmp_path: Path, airflow_db: Path) -> None:
-    workspace = tmp_path / "empty"
-    with airflow_server(
-        tmp_path / "home", database=airflow_db, AIRFLOW__CONSENT_RETL__WORKSPACE=workspace.as_uri()
-    ) as server:
-        shown = server.get(OVERVIEW, user="admin")
-        policies = server.get(policy_page(), user="admin")
+@pytest.mark.usefixtures("airflow_db")
+def test_before_the_first_run_the_page_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__CONSENT_RETL__WORKSPACE", tmp_path.as_uri())
+    reader = Rights(name="admin", dags=frozenset(), reads_all_dags=True, may_look_up=True)
 
-    assert (shown.status, policies.status) == (200, 200)
-    assert "No run has made a ledger that this server can read" in shown.text
-    assert "No run saw a policy" in policies.text
-    assert not (workspace / "ledger.db").exists()
+    shown = pages.overview(reader, KnownWorkspace(), days=30, find="")
+    policies = pages.policy(reader, None)
+    assert policies is not None
+    texts = [
+        rendered(name, links=Links(""), reader=reader, workspaces=[""], **contents)
+        for name, contents in (("overview", shown), ("policy", policies))
+    ]
+
+    assert "No run has made a ledger that this server can read" in texts[0]
+    assert "No run saw a policy" in texts[1]
+    assert not (tmp_path / "ledger.db").exists()
+
+
+@pytest.mark.usefixtures("airflow_db")
+def test_the_first_policy_of_the_deployment_is_shown_before_it_is_approved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for option, value in {"WORKSPACE": tmp_path.as_uri(), "POLICY": "variable:first", "APPROVAL_REQUIRED": "1"}.items():
+        monkeypatch.setenv(f"AIRFLOW__CONSENT_RETL__{option}", value)
+    monkeypatch.setenv("AIRFLOW_VAR_FIRST", json.dumps(POLICY))
+    reader = Rights(name="ida", dags=frozenset(), reads_all_dags=True, may_look_up=True, may_approve=lambda place: True)
+
+    contents = pages.policy(reader, None)
+    assert contents is not None
+    text = rendered("policy", links=Links(""), reader=reader, workspaces=[""], **contents)
+
+    assert "It is the first one here, so it waits for an approval." in text
+    assert "Direct marketing" in text
+    assert "as ida</button>" in text
+    assert pages.approve(
+        reader, place="variable:first", digest=contents["found"].waiting.digest, proof=contents["proof"], note=""
+    )
+    assert policy_in_force(None).policy.digest == contents["found"].waiting.digest

@@ -28,8 +28,9 @@ def cookies(world: World, user: str) -> dict[str, str]:
     return {"_token": world.server.token(user)}
 
 
+@pytest.mark.diagonal("screen")
 @pytest.mark.parametrize("name", PAGES)
-@pytest.mark.parametrize("screen", [WIDE_LIGHT, NARROW_DARK, long(WIDE_DARK), long(NARROW_LIGHT)], ids=str)
+@pytest.mark.parametrize("screen", [WIDE_LIGHT, NARROW_DARK, WIDE_DARK, NARROW_LIGHT], ids=str)
 def test_every_page_keeps_the_rules_on_every_screen(
     chromium: Chromium, world: World, name: str, screen: Screen
 ) -> None:
@@ -37,7 +38,7 @@ def test_every_page_keeps_the_rules_on_every_screen(
         page.assert_sound(f"page-{name}")
 
 
-@pytest.mark.parametrize("screen", [WIDE_LIGHT, NARROW_DARK], ids=str)
+@pytest.mark.parametrize("screen", [WIDE_LIGHT, long(NARROW_DARK)], ids=str)
 def test_a_person_is_asked_for_by_keyboard_and_the_id_is_in_no_address(
     chromium: Chromium, world: World, screen: Screen
 ) -> None:
@@ -52,7 +53,7 @@ def test_a_person_is_asked_for_by_keyboard_and_the_id_is_in_no_address(
         page.assert_sound("page-person-answered")
 
 
-@pytest.mark.parametrize("screen", [WIDE_LIGHT, NARROW_DARK], ids=str)
+@pytest.mark.parametrize("screen", [WIDE_LIGHT, long(NARROW_DARK)], ids=str)
 def test_a_policy_is_approved_by_keyboard_after_its_differences_were_shown(
     chromium: Chromium, world: World, screen: Screen
 ) -> None:
@@ -107,7 +108,7 @@ def test_a_user_without_rights_sees_no_figure(chromium: Chromium, world: World) 
         page.assert_sound("page-no-access")
 
 
-@pytest.mark.parametrize("screen", [WIDE_LIGHT, WIDE_DARK], ids=str)
+@pytest.mark.parametrize("screen", [WIDE_LIGHT, long(WIDE_DARK)], ids=str)
 def test_airflow_shows_the_page_in_its_frame_and_links_leave_it(
     chromium: Chromium, world: World, screen: Screen
 ) -> None:

@@ -48,6 +48,7 @@ def test_a_report_is_shown_as_it_was_written_and_may_run_no_script(server: Airfl
     answer = server.get(ADDRESS, user="officer")
 
     assert (answer.status, answer.text) == (200, file.read_text())
+    assert CANARY not in answer.text
     policy = answer.headers["content-security-policy"]
     assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'; img-src data:; ")
     assert "script-src" not in policy
@@ -100,7 +101,7 @@ def test_a_link_to_another_file_is_not_followed(server: AirflowServer, file: Pat
     assert CANARY not in answer.text
 
 
-@pytest.mark.parametrize("screen", [WIDE_LIGHT, NARROW_DARK], ids=str)
+@pytest.mark.parametrize("screen", [WIDE_LIGHT, pytest.param(NARROW_DARK, marks=pytest.mark.long)], ids=str)
 def test_a_report_is_opened_from_the_page_by_keyboard(
     chromium: Chromium, world: World, file: Path, screen: Screen
 ) -> None:

@@ -65,7 +65,7 @@ def test_a_person_is_asked_for_in_one_workspace(server: AirflowServer) -> None:
     assert "No delivery about this id is recorded" in shown
 
 
-@pytest.mark.parametrize("screen", [WIDE_LIGHT, NARROW_DARK], ids=str)
+@pytest.mark.parametrize("screen", [WIDE_LIGHT, pytest.param(NARROW_DARK, marks=pytest.mark.long)], ids=str)
 def test_another_workspace_is_chosen_by_keyboard(chromium: Chromium, world: World, screen: Screen) -> None:
     cookies = {"_token": world.server.token("officer")}
     with chromium.open(f"{world.server.url}{overview_page()}", screen=screen, cookies=cookies) as page:
