@@ -6,16 +6,25 @@ They contain counts only.
 from __future__ import annotations
 
 import logging
+import re
 import textwrap
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
+
+from airflow_consent_retl.errors import ConsentRetlError
 
 LINE: Final = 110
 _INTERVAL_S = 10.0
 _CONTINUES = "    "
 _DIGEST_CHARACTERS = 12
+# What a reader copies: names, parameters and commands.
+_QUOTED = re.compile(r"`[^`\n]+`")
+# Characters that occur in no text: a space that stays, and the begin of a line on which a command continues.
+_SPACE, _CONTINUED = "\0", "\1"
+_COMMANDS = ("`airflow ", "`consent-retl ")
 
 
 class Log(Protocol):
@@ -57,12 +66,26 @@ def module_log(name: str) -> FittedLog:
 
 
 def fitted(text: str) -> str:
-    """Return a text in lines that fit, cut at spaces; the rest of a line is indented."""
+    """Return a text in lines that fit, cut at spaces; the rest of a line is indented.
+
+    What stands in backquotes stays in one line if it fits into one. A longer command is cut before an option, with a
+    backslash, so that the shell takes it as it is shown.
+    """
     lines: list[str] = []
     for line in text.splitlines():
         inset = line[: len(line) - len(line.lstrip())] + _CONTINUES
         lines += [line] if len(line) <= LINE else _cut(line, inset)
     return "\n".join(lines)
+
+
+@contextmanager
+def errors_that_fit() -> Iterator[None]:
+    """Have the text of an error that leaves the block fit: Airflow's pages do not wrap the texts of errors either."""
+    try:
+        yield
+    except ConsentRetlError as error:
+        error.args = (fitted(str(error)), *error.args[1:])
+        raise
 
 
 def short(digest: str) -> str:
@@ -149,4 +172,17 @@ def _facts(headers: Sequence[str], row: Sequence[str], numeric: Sequence[bool]) 
 
 
 def _cut(line: str, inset: str) -> list[str]:
-    return textwrap.wrap(line, LINE, subsequent_indent=inset, break_long_words=False, break_on_hyphens=False)
+    room = LINE - len(inset)
+    kept = _QUOTED.sub(lambda quoted: _kept(quoted[0], room), line)
+    width = LINE - 2 if _CONTINUED in kept else LINE
+    cut = textwrap.wrap(kept, width, subsequent_indent=inset, break_long_words=False, break_on_hyphens=False)
+    continues = [part.lstrip(" ").startswith(_CONTINUED) for part in [*cut[1:], ""]]
+    lines = [f"{part} \\" if is_continued else part for part, is_continued in zip(cut, continues, strict=True)]
+    return [part.replace(_SPACE, " ").replace(_CONTINUED, "") for part in lines]
+
+
+def _kept(quoted: str, room: int) -> str:
+    whole = quoted.replace(" ", _SPACE)
+    if len(quoted) <= room:
+        return whole
+    return whole.replace(f"{_SPACE}--", f" {_CONTINUED}--") if quoted.startswith(_COMMANDS) else quoted

@@ -13,6 +13,7 @@ from airflow_consent_retl.errors import ConfigurationError, NoticeError
 from airflow_consent_retl.notifications.conditions import Condition
 from airflow_consent_retl.notifications.notice import Finding, Notice
 from airflow_consent_retl.notifications.run_outcomes import is_about_a_run, outcomes_of, run_of
+from airflow_consent_retl.progress import FittedLog, fitted
 from airflow_consent_retl.sight.addresses import sync_page
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class ConsentNotifier(BaseNotifier):
         notice = self.notice_of(context)
         if notice is None:
             return
-        self.log.info("notice: %s", notice.subject)
+        FittedLog(self.log).info("notice: %s", notice.subject)
         failed = []
         for notifier in self.notifiers:
             try:
@@ -62,15 +63,14 @@ class ConsentNotifier(BaseNotifier):
                 # Its message may name a secret, such as the address of a webhook.
                 failed.append(f"{type(notifier).__name__} ({type(error).__name__})")
         if failed:
-            raise NoticeError(
-                f"{len(failed)} of {len(self.notifiers)} notifiers did not send the notice: {', '.join(failed)}"
-            )
+            of = f"{len(failed)} of {len(self.notifiers)} notifiers did not send the notice"
+            raise NoticeError(fitted(f"{of}: {', '.join(failed)}"))
 
     def notice_of(self, context: Context) -> Notice | None:
         """Return the notice about a task or a run; None: no condition holds."""
         base = (conf.get("api", "base_url", fallback=None) or "").rstrip("/")
         findings = []
-        for outcome in outcomes_of(context, self.log):
+        for outcome in outcomes_of(context, FittedLog(self.log)):
             asked = [one for one in self.conditions if outcome.numbers or one.without_counts]
             sentences = [found for condition in asked if (found := condition.found(outcome)) is not None]
             if sentences:

@@ -11,7 +11,7 @@ from airflow.sdk import BaseOperator, BaseOperatorLink
 from airflow_consent_retl.compat import AirflowFailException, AirflowSkipException
 from airflow_consent_retl.errors import OvertakenError, PermanentError, TransientError
 from airflow_consent_retl.operators.links import SyncPageLink
-from airflow_consent_retl.progress import FittedLog
+from airflow_consent_retl.progress import FittedLog, errors_that_fit, fitted
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -40,7 +40,8 @@ class ConsentRetlOperator(BaseOperator):
         try:
             sweep_temporary()
             self._name_mapped(context)
-            returned = self.run(context)
+            with errors_that_fit():
+                returned = self.run(context)
         except TransientError as error:
             # The next try resumes a load, and counts its rows over all tries.
             self._emit_metrics(context, [one for one in self.outcomes if one.stage != "load"])
@@ -57,7 +58,7 @@ class ConsentRetlOperator(BaseOperator):
             found = disk_failure(error, workspace=getattr(self, "workspace", None))
             if found is None:
                 raise
-            failure = found
+            failure = fitted(found)
         else:
             self._emit_metrics(context, self.outcomes)
             return returned

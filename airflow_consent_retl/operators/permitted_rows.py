@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_consent_retl.progress import module_log
+from airflow_consent_retl.progress import errors_that_fit, module_log
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -166,16 +166,22 @@ def permitted_batches(
     The call makes all checks of a load before it yields the first batch. See `verified_rows` for the
     parameters and the errors.
     """
-    rows, _ = verified_rows(
-        permitted,
-        destination=destination,
-        fields=fields,
-        fields_not_sent=fields_not_sent,
-        policy=policy,
-        max_age_s=max_age_s,
-        log=_log,
-    )
-    return rows.batches(batch_rows)
+    with errors_that_fit():
+        rows, _ = verified_rows(
+            permitted,
+            destination=destination,
+            fields=fields,
+            fields_not_sent=fields_not_sent,
+            policy=policy,
+            max_age_s=max_age_s,
+            log=_log,
+        )
+    return _with_errors_that_fit(rows.batches(batch_rows))
+
+
+def _with_errors_that_fit(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    with errors_that_fit():
+        yield from batches
 
 
 def permitted_dataframes(

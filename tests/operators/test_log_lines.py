@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-import pytest
-from support.log_lines import unwrapped
+import subprocess
+from pathlib import Path
+from typing import Any
 
+import pytest
+from support.log_lines import fitting, unwrapped
+
+from airflow_consent_retl.compat import AirflowFailException, AirflowSkipException
+from airflow_consent_retl.errors import (
+    ConfigurationError,
+    OvertakenError,
+    PolicyError,
+    Problem,
+    SourceUnavailableError,
+)
+from airflow_consent_retl.operators.base_operator import ConsentRetlOperator
 from airflow_consent_retl.progress import LINE, FittedLog, Progress, filled, fitted, short, table
 
 
@@ -41,6 +54,75 @@ def test_a_path_is_never_cut_and_a_percent_sign_without_values_stays() -> None:
 
     assert path in log.lines[0].split()
     assert fitted("short") == "short"
+
+
+def test_what_stands_in_backquotes_stays_whole() -> None:
+    command = "`airflow connections add crm_http --conn-type consentwebhook --conn-host https://crm.example.com`"
+
+    for words in range(1, 30):
+        assert command in fitted(f"{'word ' * words}: {command}, then run it again: {'word ' * words}")
+
+
+def test_a_command_that_is_longer_than_a_line_can_be_pasted_as_it_is_shown(tmp_path: Path) -> None:
+    program = tmp_path / "consent-retl"
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    program.chmod(0o755)
+    words = [
+        "approve",
+        "variable:consent_policy",
+        "--digest",
+        f"sha256:{'ab' * 32}",
+        "--by",
+        "NAME",
+        "--note",
+        "quarterly",
+    ]
+
+    shown = fitted(
+        f"the policy was never approved: approve it with `consent-retl {' '.join(words)}`, then run it again"
+    )
+
+    pasted = shown.split("`")[1]
+    assert "\n" in pasted
+    assert max(map(len, shown.splitlines())) <= LINE
+    assert subprocess.check_output(["bash", "-c", f"{tmp_path}/{pasted}"], text=True).split() == words
+
+
+class _Fails(ConsentRetlOperator):
+    """A task that fails."""
+
+    def __init__(self, *, error: Exception, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.error = error
+
+    def run(self, context: Any) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "airflows"),
+    [
+        (ConfigurationError(WORDS), AirflowFailException),
+        (OvertakenError(WORDS), AirflowSkipException),
+        (SourceUnavailableError(WORDS, retry_after_s=7), SourceUnavailableError),
+        (PolicyError([Problem("$.categories", WORDS), Problem("$.name", WORDS)]), AirflowFailException),
+    ],
+)
+def test_the_text_of_a_tasks_error_fits_too_and_nothing_is_lost(error: Exception, airflows: type[Exception]) -> None:
+    words = str(error).split()
+
+    with pytest.raises(airflows) as failed:
+        _Fails(task_id="fails", error=error).execute({})
+
+    assert fitting(failed.value).split() == words
+    assert getattr(failed.value, "retry_after_s", 7) == 7
+
+
+def test_the_words_about_a_full_disk_fit_too() -> None:
+    with pytest.raises(AirflowFailException) as failed:
+        _Fails(task_id="fails", error=OSError(28, "full")).execute({})
+
+    assert "the disk is full" in fitting(failed.value)
 
 
 def test_a_table_that_is_too_wide_has_one_fact_a_line() -> None:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 from airflow.sdk import DAG
 from support.loading import deliver
+from support.log_lines import fitting
 from support.permitting import CONSENT, POLICY, AirflowFailException, warehouse_with
 from support.servers import apply_and, receiver, says
 
@@ -90,10 +91,10 @@ def store(**changes: Any) -> Any:
 
 
 def failure(work: Callable[..., Any], **changes: Any) -> str:
-    """Return the message of a task that Airflow does not retry."""
+    """Return the message of a task that Airflow does not retry. Its lines fit into Airflow's pages."""
     with pytest.raises(AirflowFailException) as failed:
         work(**changes)
-    return str(failed.value)
+    return fitting(failed.value)
 
 
 def unreachable(*, timeout_s: float = 5) -> str:
@@ -403,7 +404,7 @@ def test_24_answers_that_are_not_understood_name_the_parameter_that_needs_none(
         with pytest.raises(DestinationUnavailableError) as failed:
             send(permitted=permitted, workspace=(tmp_path / "workspace").as_uri())
 
-    assert str(failed.value) == (
+    assert fitting(failed.value) == (
         "`webhook`: the result of 1 of 1 rows so far is unknown (uncertain:unreadable_answer 1): the next try sends "
         "them again, with the same keys. The receiver's answers do not follow the contract of webhooks (see its page "
         'in the docs). If each answer 200 to 299 means that it took all rows, set answer="status" at the load. '

@@ -6,7 +6,8 @@ import re
 
 from airflow_consent_retl.progress import LINE
 
-_CONTINUES = re.compile(r"\n {4,}(?=\S)")
+# A command that a shell is to take as it is shown goes on after a backslash.
+_CONTINUES = re.compile(r"(?: \\)?\n {4,}(?=\S)")
 # A text with its time and level before it, and its logger after it.
 _EVENT = re.compile(
     r"^\S+Z \[\w+ *\] (.*?) +\[[\w.]*airflow_consent_retl[\w.]*\](?: loc=\S+)?$", re.MULTILINE | re.DOTALL
@@ -17,6 +18,13 @@ _BEGINS = re.compile(r"^(?=\S+Z \[\w+ *\] )", re.MULTILINE)
 def unwrapped(log: str) -> str:
     """Return a log without the line ends that only make its lines fit."""
     return _CONTINUES.sub(" ", log)
+
+
+def fitting(error: BaseException) -> str:
+    """Return the text of a task's error without the line ends that make it fit, which it does."""
+    too_long = [line for line in str(error).splitlines() if len(line) > LINE and len(line.split()) > 1]
+    assert too_long == []
+    return unwrapped(str(error))
 
 
 def row_of(lines: list[str], title: str) -> dict[str, int]:

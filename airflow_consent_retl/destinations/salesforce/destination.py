@@ -22,7 +22,6 @@ record is made anew.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -48,6 +47,7 @@ from airflow_consent_retl.destinations.salesforce.record_csv import EMPTY, Recor
 from airflow_consent_retl.destinations.salesforce.record_jobs import BatchJobs, error_of, worst
 from airflow_consent_retl.destinations.salesforce.status_codes import STATUS_CODES
 from airflow_consent_retl.errors import ConfigurationError, DestinationError
+from airflow_consent_retl.progress import module_log
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.destinations.salesforce.bulk_jobs import Operation
     from airflow_consent_retl.destinations.salesforce.options import SalesforceOptions
 
-log = logging.getLogger(__name__)
+log = module_log(__name__)
 
 
 class SalesforceDestination(Destination):
