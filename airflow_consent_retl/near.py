@@ -9,8 +9,6 @@ import unicodedata
 from collections.abc import Iterable
 from typing import TypeVar
 
-from rapidfuzz.distance import DamerauLevenshtein
-
 Name = TypeVar("Name", bound=str)
 
 _WITHOUT_SEPARATORS = str.maketrans("", "", "_-.:")
@@ -40,7 +38,7 @@ def resembles(name: str, other: str) -> bool:
     folded, other_folded = _folded(name), _folded(other)
     if folded == other_folded:
         return True
-    edits = DamerauLevenshtein.distance(folded, other_folded)
+    edits = _distance(folded, other_folded)
     shorter, longer = sorted((len(folded), len(other_folded)))
     return edits < shorter and edits <= (1 if longer <= _SHORT_NAME_CHARACTERS else 2)
 
@@ -86,7 +84,14 @@ def nearest_destination(name: str, candidates: Iterable[Name]) -> Name | None:
 
 
 def _edits(name: str, other: str) -> tuple[int, int]:
-    return DamerauLevenshtein.distance(_folded(name), _folded(other)), DamerauLevenshtein.distance(name, other)
+    return _distance(_folded(name), _folded(other)), _distance(name, other)
+
+
+def _distance(name: str, other: str) -> int:
+    # Late: a DAG file without a mistake compares no names.
+    from rapidfuzz.distance import DamerauLevenshtein
+
+    return DamerauLevenshtein.distance(name, other)
 
 
 def _folded(name: str) -> str:

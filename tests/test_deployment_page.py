@@ -16,6 +16,25 @@ PAGE = (Path(__file__).parents[1] / "docs" / "deployment.md").read_text()
 OPTIONS = set(get_provider_info()["config"]["consent_retl"]["options"])
 
 
+# The keys of the chart that the page uses, as its release notes name them (chart 1.22.0, read 2026-11-29). Since chart
+# 1.20, what belongs to workers is under `celery` and `kubernetes`.
+OF_THE_CHART = {
+    "airflowVersion",
+    "config.consent_retl",
+    "data.metadataSecretName",
+    "executor",
+    "images.airflow.repository",
+    "images.airflow.tag",
+    "postgresql.enabled",
+    "secret",
+    "triggerer.enabled",
+    "workers.celery.resources",
+    "workers.celery.terminationGracePeriodSeconds",
+    "workers.kubernetes.resources",
+    "workers.kubernetes.terminationGracePeriodSeconds",
+}
+
+
 def block(language: str) -> str:
     (found,) = re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
     return str(found)
@@ -38,6 +57,20 @@ def test_the_values_for_helm_set_the_same_as_on_celery(values: dict[str, Any]) -
     settings.read_string(block("ini"))
 
     assert values["config"]["consent_retl"] == dict(settings["consent_retl"])
+
+
+def paths_of(values: dict[str, Any], *above: str) -> set[str]:
+    """Return the paths of what the values set, down to the keys that are objects of Kubernetes or of Airflow."""
+    found: set[str] = set()
+    for name, value in values.items():
+        path = ".".join((*above, name))
+        goes_on = isinstance(value, dict) and path not in OF_THE_CHART
+        found |= paths_of(value, *above, name) if goes_on else {path}
+    return found
+
+
+def test_the_values_for_helm_use_the_keys_that_the_chart_knows(values: dict[str, Any]) -> None:
+    assert paths_of(values) == OF_THE_CHART
 
 
 def test_the_secrets_of_the_values_are_the_keys_that_the_command_makes(values: dict[str, Any]) -> None:

@@ -57,7 +57,7 @@ def test_every_operator_and_every_format_is_described_on_a_page_of_the_site() ->
     offered = {f"{module}.{name}" for name, module in MODULES.items()}
     formats = {
         f"{value.__module__}.{name}"
-        for name, value in vars(consent).items()
+        for name, value in ((name, getattr(consent, name)) for name in consent.__all__)
         if getattr(value, "__module__", "").startswith("airflow_consent_retl.consent.formats")
         and isinstance(value, type)
     }

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
+
+from airflow_consent_retl import destinations
 
 HEAVY = (
     "cryptography",
@@ -19,10 +22,14 @@ HEAVY = (
     "pandas",
     "psycopg2",
     "pyarrow",
+    "rapidfuzz",
+    "requests",
     "snowflake",
     "sqlalchemy",
     "sqlglot",
+    "statistics",
     "tabulate",
+    "yaml",
 )
 FOR_AUTHORS = """
 from airflow.sdk import DAG, task
@@ -39,6 +46,13 @@ from airflow_consent_retl.contract import Batch, Destination, DestinationSpec, L
 PLAIN = """
 from airflow.sdk import DAG, Asset, BaseHook, BaseOperator, TaskGroup, Variable, XComArg, task
 """
+# Every name, as no DAG file asks for it.
+EVERY_NAME = """
+from airflow.sdk import DAG, task
+from airflow_consent_retl.consent import *
+from airflow_consent_retl.operators import *
+from airflow_consent_retl.sync import consent_sync
+"""
 
 
 def loaded_by(script: str) -> set[str]:
@@ -53,6 +67,36 @@ def test_importing_the_operators_loads_no_engine_that_airflow_does_not_load() ->
 
     assert "airflow_consent_retl.operators.consent" in added
     assert {module for module in added if module.partition(".")[0] in HEAVY} == set()
+
+
+def test_importing_every_name_loads_nothing_of_other_projects() -> None:
+    added = loaded_by(EVERY_NAME) - loaded_by(PLAIN)
+
+    assert "airflow_consent_retl.consent.planner" in added
+    assert {module.partition(".")[0] for module in added} == {"airflow_consent_retl", "airflow"}
+
+
+def test_the_provider_info_which_every_process_reads_loads_no_destination() -> None:
+    added = loaded_by("from airflow_consent_retl.get_provider_info import get_provider_info as read; read()")
+
+    ours = {name.removeprefix("airflow_consent_retl.") for name in added if name.startswith("airflow_consent_retl.")}
+    packages = {f"destinations.{module.name}" for module in pkgutil.iter_modules(destinations.__path__)}
+    assert "destinations.klaviyo" in ours
+    assert ours - packages == {
+        "destinations",
+        "destinations.http.auth",
+        "destinations.http.vendor",
+        "destinations.http.vendor_auth",
+        "destinations.http.vendors",
+        "destinations.webhook.connection_form",
+        "errors",
+        "get_provider_info",
+        "hooks",
+        "hooks.connection_forms",
+        "late_names",
+        "operators",
+        "operators.face",
+    }
 
 
 def test_importing_the_package_loads_nothing_at_all() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_consent_retl.consent.json_path import child
 from airflow_consent_retl.consent.mapping import ConsentMapping
-from airflow_consent_retl.consent.mapping_document import mapping_document
+from airflow_consent_retl.consent.mapping_documents import mapping_document
 from airflow_consent_retl.consent.plain_json import canonical
 from airflow_consent_retl.consent.sources import ExternalConsent, check_sources, source_document
 from airflow_consent_retl.errors import PolicyError, Problem

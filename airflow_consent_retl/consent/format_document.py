@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_consent_retl.consent.formats import format_named, is_built_in, name_of_format
+from airflow_consent_retl.consent.formats.format_registry import format_named, is_built_in, name_of_format
 from airflow_consent_retl.consent.formats.opt_out import OptOut
 from airflow_consent_retl.consent.formats.opt_outs import OptOuts
 from airflow_consent_retl.consent.json_path import type_name
@@ -23,7 +23,7 @@ from airflow_consent_retl.consent.switches import RowSwitches
 from airflow_consent_retl.errors import PolicyError, Problem
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.consent.formats import Format
+    from airflow_consent_retl.consent.formats.format_registry import Format
 
 FormatDocument = dict[str, Any]
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from airflow_consent_retl.consent.mapping_document import mapping_document
+from airflow_consent_retl.consent.mapping_documents import mapping_document
 from airflow_consent_retl.consent.sources import source_document
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from airflow_consent_retl.consent.answers import WAYS, Recorded
 from airflow_consent_retl.consent.formats.boolean_column import BooleanColumn
 from airflow_consent_retl.consent.identities import IdentityLinks
 from airflow_consent_retl.consent.json_path import child
-from airflow_consent_retl.consent.mapping_document import parse_mapping_document
+from airflow_consent_retl.consent.mapping_documents import parse_mapping_document
 from airflow_consent_retl.consent.plain_json import whole_numbers
 from airflow_consent_retl.consent.sources import (
     ConsentSource,

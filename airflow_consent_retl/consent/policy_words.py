@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_consent_retl.consent.policy_document import policy_document
+from airflow_consent_retl.consent.policy_documents import policy_document
 from airflow_consent_retl.consent.regime import Regime
 
 if TYPE_CHECKING:

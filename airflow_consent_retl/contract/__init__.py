@@ -9,31 +9,19 @@ the contract; `airflow_consent_retl.destinations.http` is a kit for destinations
 
 from __future__ import annotations
 
-from airflow_consent_retl.contract.account_rate import AccountRate
-from airflow_consent_retl.contract.catalogue import CatalogueEntry, Source
-from airflow_consent_retl.contract.dataset_name import DatasetName
-from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
-from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus, vendor_code
-from airflow_consent_retl.contract.spec import DestinationSpec
-from airflow_consent_retl.contract.withdrawal import wrong_withdrawal
-from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
+from airflow_consent_retl.late_names import late_names
 
-__all__ = [
-    "AccountRate",
-    "Batch",
-    "CatalogueEntry",
-    "ConfigurationError",
-    "DatasetName",
-    "Destination",
-    "DestinationError",
-    "DestinationSpec",
-    "DestinationUnavailableError",
-    "Limits",
-    "Load",
-    "Outcome",
-    "Outcomes",
-    "RowStatus",
-    "Source",
-    "vendor_code",
-    "wrong_withdrawal",
-]
+_NAMES = {
+    "contract.account_rate": ("AccountRate",),
+    "contract.catalogue": ("CatalogueEntry", "Source"),
+    "contract.dataset_name": ("DatasetName",),
+    "contract.destination": ("Batch", "Destination", "Limits", "Load"),
+    "contract.outcomes": ("Outcome", "Outcomes", "RowStatus", "vendor_code"),
+    "contract.spec": ("DestinationSpec",),
+    "contract.withdrawal": ("wrong_withdrawal",),
+    "errors": ("ConfigurationError", "DestinationError", "DestinationUnavailableError"),
+}
+MODULES = {name: f"airflow_consent_retl.{module}" for module, names in _NAMES.items() for name in names}
+
+__all__ = sorted(MODULES)  # noqa: PLE0605 - computed from the one list
+__getattr__, __dir__ = late_names(__name__, MODULES)

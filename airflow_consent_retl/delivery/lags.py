@@ -7,7 +7,6 @@ runs are joined, and a median or a percentile of all of them is known to 2.5 %.
 from __future__ import annotations
 
 import math
-import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,6 +42,9 @@ class Lags:
         if not lags_s:
             return None
         ordered = sorted(lags_s)
+        # Late: operators import this module when a DAG file is parsed.
+        import statistics
+
         p95 = ordered[-1] if len(ordered) < 2 else statistics.quantiles(ordered, n=20, method="inclusive")[-1]
         return cls(
             people=len(ordered),

@@ -198,8 +198,8 @@ def permitted_dataframes(
     """Yield the permitted rows of one destination as pandas frames, at most `batch_rows` rows each.
 
     Types stay exact: an integer or boolean column with NULLs keeps its type, and large ids keep every digit. `pyarrow`
-    keeps all of Arrow's types; `numpy_nullable` gives `Int64`, `boolean` and `string`. Otherwise as
-    `permitted_batches`.
+    keeps all of Arrow's types; `numpy_nullable` gives `Int64`, `boolean` and `string`. It needs the extra `pandas`.
+    Otherwise as `permitted_batches`.
     """
     mapper = _types_mapper(dtype_backend)
     batches = permitted_batches(
@@ -215,8 +215,17 @@ def permitted_dataframes(
 
 
 def _types_mapper(dtype_backend: str) -> Any:
-    import pandas as pd
     import pyarrow as pa
+
+    from airflow_consent_retl.errors import ConfigurationError
+
+    try:
+        import pandas as pd
+    except ImportError:
+        raise ConfigurationError(
+            "permitted_dataframes needs pandas: `pip install 'airflow-consent-retl[pandas]'`, or take the batches of "
+            "permitted_batches"
+        ) from None
 
     if dtype_backend == "pyarrow":
         return pd.ArrowDtype

@@ -16,7 +16,7 @@ from airflow_consent_retl.checking.discovery.finder import Discovery, discover
 from airflow_consent_retl.checking.discovery.proposals import Proposal
 from airflow_consent_retl.checking.discovery.recognisers import NEVER_PROPOSED, RECOGNISERS
 from airflow_consent_retl.consent import parse_policy
-from airflow_consent_retl.consent.formats import _FORMATS
+from airflow_consent_retl.consent.formats.format_registry import _FORMATS
 from airflow_consent_retl.errors import ConfigurationError, ModelError
 from airflow_consent_retl.operators.model_source import model_source
 

@@ -28,7 +28,7 @@ from airflow_consent_retl.consent import (
     parse_mapping_document,
 )
 from airflow_consent_retl.consent import BooleanColumn as TheirBooleanColumn
-from airflow_consent_retl.consent.formats import format_named, is_built_in, name_of_format
+from airflow_consent_retl.consent.formats.format_registry import format_named, is_built_in, name_of_format
 from airflow_consent_retl.consent.signals import Signal
 from airflow_consent_retl.consent.switches import DestinationSwitch, RowSwitches
 from airflow_consent_retl.errors import PolicyError

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 from support.crm_sync import CrmSync
-from support.log_lines import unwrapped
-from support.permitting import AirflowFailException
+from support.log_lines import task_fails, unwrapped
 
 from airflow_consent_retl.cli.app import main
 from airflow_consent_retl.delivery.unserved import warn_of_unserved
@@ -78,7 +77,7 @@ def test_syncs_that_no_run_serves_are_named(
 @pytest.mark.parametrize("by_command", [True, False])
 def test_a_sync_can_be_handed_over_to_the_new_name_of_its_dag(crm: CrmSync, by_command: bool) -> None:
     crm.sync(context=running("before"))
-    with pytest.raises(AirflowFailException, match="HandOverSyncOperator"):
+    with task_fails(match="HandOverSyncOperator"):
         crm.sync(context=running("after"))
 
     if by_command:
@@ -87,14 +86,14 @@ def test_a_sync_can_be_handed_over_to_the_new_name_of_its_dag(crm: CrmSync, by_c
         HandOverSyncOperator(task_id="over", sync="people/crm", new_dag_id="after", workspace=crm.workspace).execute({})
 
     assert crm.sync(context=running("after"))["unchanged"] == 4
-    with pytest.raises(AirflowFailException, match="is served by DAG `after`"):
+    with task_fails(match="is served by DAG `after`"):
         crm.sync(context=running("before"))
 
 
 def test_an_unknown_sync_cannot_be_handed_over(crm: CrmSync) -> None:
     crm.sync()
 
-    with pytest.raises(AirflowFailException, match="does not know the sync `people/ads`; it knows people/crm"):
+    with task_fails(match="does not know the sync `people/ads`; it knows people/crm"):
         HandOverSyncOperator(task_id="over", sync="people/ads", new_dag_id="d", workspace=crm.workspace).execute({})
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import pytest
 from support.crm_sync import FIELDS, CrmSync
-from support.permitting import AirflowFailException
+from support.log_lines import task_fails
 
 from airflow_consent_retl.operators import LoadOperator, LoadToFilesOperator
 
@@ -37,7 +37,7 @@ def test_a_table_without_its_people_stops_the_load_and_the_fast_lane(crm: CrmSyn
         crm.people(1, 2, 4, no=(3,))
 
     for act in (crm.sync, crm.withdraw):
-        with pytest.raises(AirflowFailException, match=r"`people` is missing or empty, and 4 people .* mode=\"full\""):
+        with task_fails(match=r"`people` is missing or empty, and 4 people .* mode=\"full\""):
             act()
 
     tables = "SELECT count(*) AS id FROM sqlite_master WHERE name = 'people'"
@@ -50,7 +50,7 @@ def test_a_target_is_looked_at_also_where_nothing_changed_for_several_runs(crm: 
         crm.sync()
     crm.run_sql(harm)
 
-    with pytest.raises(AirflowFailException, match="`people` is missing or empty, and 4 people"):
+    with task_fails(match="`people` is missing or empty, and 4 people"):
         crm.sync()
 
 
@@ -69,7 +69,7 @@ def test_a_column_that_was_renamed_stops_a_load_that_has_nothing_to_send(crm: Cr
     crm.sync()
     crm.run_sql("ALTER TABLE people RENAME COLUMN email TO mail")
 
-    with pytest.raises(AirflowFailException, match="there is no column `email`"):
+    with task_fails(match="there is no column `email`"):
         crm.sync()
 
 
@@ -90,7 +90,7 @@ def test_a_duckdb_table_without_its_people_stops_the_load(crm: CrmSync, harm: st
     with duckdb.connect(str(file)) as connection:
         connection.execute(harm)
 
-    with pytest.raises(AirflowFailException, match="is missing or empty, and 4 people"):
+    with task_fails(match="is missing or empty, and 4 people"):
         crm.sync()
 
 
@@ -115,9 +115,9 @@ def test_an_export_whose_current_version_is_gone_stops_the_load(crm: CrmSync, lo
         (name,) = lake.glob({"pointer": "_current.json", "manifest": "*/_manifest.json", "part": "*/part-*"}[lost])
         name.unlink()
 
-    with pytest.raises(AirflowFailException, match="has no complete current version, and 4 people"):
+    with task_fails(match="has no complete current version, and 4 people"):
         crm.sync(load(), destination="lake")
-    with pytest.raises(AirflowFailException, match="has no complete current version, and 4 people"):
+    with task_fails(match="has no complete current version, and 4 people"):
         crm.withdraw(load(), destination="lake")
     crm.sync(load(mode="full"), destination="lake")
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from support.crm_sync import CrmSync
-from support.log_lines import unwrapped
-from support.permitting import AirflowFailException, changed_by_hand, unsigned_by_hand
+from support.log_lines import task_fails, unwrapped
+from support.permitting import changed_by_hand, unsigned_by_hand
 from support.postgres import Postgres, postgres
 
 from airflow_consent_retl.cli.app import main
@@ -91,9 +91,9 @@ def test_a_lost_ledger_is_refused_and_no_record_of_people_is_deleted(crm: CrmSyn
     crm.people(1, 2, 4, no=(3,))
 
     for _ in range(2):
-        with pytest.raises(AirflowFailException, match="AdoptDeliveredStateOperator"):
+        with task_fails(match="AdoptDeliveredStateOperator"):
             crm.sync()
-        with pytest.raises(AirflowFailException, match="AdoptDeliveredStateOperator"):
+        with task_fails(match="AdoptDeliveredStateOperator"):
             crm.withdraw()
 
     assert states(crm) == before
@@ -128,7 +128,7 @@ def test_a_ledger_from_an_older_backup_is_refused_however_often_it_is_tried(crm:
     ledger_restored(crm, backup)
 
     for _ in range(tries):
-        with pytest.raises(AirflowFailException, match="knows leases up to 1: the ledger was restored"):
+        with task_fails(match="knows leases up to 1: the ledger was restored"):
             crm.sync()
 
     assert states(crm) == before
@@ -154,10 +154,10 @@ def test_a_new_sync_waits_until_an_adopted_one_says_where_its_people_are(crm: Cr
     delete_ledger(crm)
     adopt(workspace=crm.workspace)
 
-    with pytest.raises(AirflowFailException, match="`clients/crm` is new, and `people/crm` has people at a place"):
+    with task_fails(match="`clients/crm` is new, and `people/crm` has people at a place"):
         crm.sync(model="clients")
     assert crm.sync()["unchanged"] == 4
-    with pytest.raises(AirflowFailException, match="`people/crm` has people too"):
+    with task_fails(match="`people/crm` has people too"):
         crm.sync(model="clients")
 
 
@@ -169,7 +169,7 @@ def test_a_workspace_from_an_older_backup_is_refused_and_can_be_adopted(crm: Crm
     shutil.rmtree(crm.folder / "syncs")
     shutil.copytree(crm.path / "backup", crm.folder / "syncs")
 
-    with pytest.raises(AirflowFailException, match="ledger names version 2 with 5 people"):
+    with task_fails(match="ledger names version 2 with 5 people"):
         crm.sync()
     (adopted,) = adopt(workspace=crm.workspace, syncs=["people/crm"])
 
@@ -195,7 +195,7 @@ def test_people_whose_load_was_in_progress_count_as_delivered_after_an_adoption(
     crm.sync()
     crm.people(1, 2, 3, 4, 5)
     crm.run_sql("CREATE TRIGGER no BEFORE INSERT ON people WHEN new.id = 5 BEGIN SELECT RAISE(ABORT, 'no'); END")
-    with pytest.raises(AirflowFailException):
+    with task_fails():
         crm.sync()
     (open_delivery,) = [one.open_delivery for one in _overviews(crm)]
     assert open_delivery is not None
@@ -245,7 +245,7 @@ def test_a_state_with_a_false_signature_is_never_adopted(crm: CrmSync) -> None:
     changed_by_hand(manifest, primary_key="email")
     delete_ledger(crm)
 
-    with pytest.raises(AirflowFailException, match="has a false signature: nothing was adopted"):
+    with task_fails(match="has a false signature: nothing was adopted"):
         AdoptDeliveredStateOperator(task_id="adopt", workspace=crm.workspace, unsigned=True).execute({})
 
 
@@ -301,7 +301,7 @@ def test_a_ledger_in_postgres_that_was_made_anew_is_refused(shared: CrmSync, pos
         connection.execute(f'DROP SCHEMA "{shared.schema}" CASCADE')  # type: ignore[attr-defined]
         connection.execute(f'CREATE SCHEMA "{shared.schema}"')  # type: ignore[attr-defined]
 
-    with pytest.raises(AirflowFailException, match="belongs to ledger"):
+    with task_fails(match="belongs to ledger"):
         shared.sync()
     adopt(workspace=shared.workspace, ledger_conn_id="ledger")
 
@@ -312,7 +312,7 @@ def test_a_workspace_that_was_emptied_is_refused_by_its_ledger_in_postgres(share
     shared.sync()
     shutil.rmtree(shared.folder)
 
-    with pytest.raises(AirflowFailException, match="the workspace was emptied or replaced"):
+    with task_fails(match="the workspace was emptied or replaced"):
         shared.sync()
     with pytest.raises(ConfigurationError, match="has no delivered state that could be adopted"):
         adopt(workspace=shared.workspace, ledger_conn_id="ledger")
@@ -322,7 +322,7 @@ def test_a_second_workspace_may_join_a_ledger_but_not_take_a_sync(shared: CrmSyn
     shared.sync()
     shared.workspace = f"file://{shared.path}/second"
 
-    with pytest.raises(AirflowFailException, match="has its delivered state in workspace"):
+    with task_fails(match="has its delivered state in workspace"):
         shared.sync()
     shared.sync(model="others", table="others")
 
@@ -383,7 +383,7 @@ def test_a_list_of_forgotten_people_that_is_older_than_the_ledger_is_refused_unt
     shutil.copytree(crm.folder / "suppression", newest)
     suppression_restored(crm, crm.path / "backup")
 
-    with pytest.raises(AirflowFailException, match="has 1 acts, and the ledger saw 2: it was restored from an older"):
+    with task_fails(match="has 1 acts, and the ledger saw 2: it was restored from an older"):
         crm.sync()
     with pytest.raises(ConfigurationError, match="forgotten since would be sent again"):
         forget(ids=["3"], workspace=crm.workspace, loads={"crm": crm.load_of()})

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from support.crm_sync import CrmSync
-from support.permitting import AirflowFailException
+from support.log_lines import task_fails
 
 from airflow_consent_retl.cli.app import main
 from airflow_consent_retl.errors import ConfigurationError
@@ -30,7 +30,7 @@ def listed(crm: CrmSync) -> list[str]:
 @pytest.mark.parametrize("by_command", [True, False])
 def test_the_people_of_a_renamed_model_are_neither_sent_again_nor_forgotten(crm: CrmSync, by_command: bool) -> None:
     crm.sync()
-    with pytest.raises(AirflowFailException, match="`people/crm` has people too"):
+    with task_fails(match="`people/crm` has people too"):
         crm.sync(model="clients")
 
     if by_command:
@@ -52,7 +52,7 @@ def test_the_old_name_serves_no_one_any_more(crm: CrmSync) -> None:
     crm.sync()
     hand_over("people/crm", to="clients/crm", workspace=crm.workspace)
 
-    with pytest.raises(AirflowFailException, match="`clients/crm` has people too"):
+    with task_fails(match="`clients/crm` has people too"):
         crm.sync()
     assert crm.there() == [1, 2, 3, 4]
 
@@ -61,7 +61,7 @@ def test_the_fast_lane_of_the_old_name_fails(crm: CrmSync) -> None:
     crm.sync()
     hand_over("people/crm", to="clients/crm", workspace=crm.workspace)
 
-    with pytest.raises(AirflowFailException, match="`people/crm` is not among the 1 syncs of the ledger"):
+    with task_fails(match="`people/crm` is not among the 1 syncs of the ledger"):
         crm.withdraw()
 
 
@@ -88,7 +88,7 @@ def test_a_name_that_cannot_take_the_people_is_refused(crm: CrmSync, to: str | N
     crm.sync()
     crm.sync(model="other", table="elsewhere")
 
-    with pytest.raises(AirflowFailException, match=message):
+    with task_fails(match=message):
         HandOverSyncOperator(task_id="over", sync="people/crm", new_sync=to, workspace=crm.workspace).execute({})
 
     assert crm.sync()["unchanged"] == 4
@@ -104,7 +104,7 @@ def test_an_unfinished_delivery_of_a_model_that_was_renamed_is_finished_by_the_f
         crm.run_sql("CREATE TRIGGER held BEFORE DELETE ON people BEGIN SELECT RAISE(ABORT, 'held'); END")
     else:
         crm.run_sql("CREATE TABLE people (id INTEGER PRIMARY KEY CHECK (id <> 4), email TEXT)")
-    with pytest.raises(AirflowFailException, match="rejected 1 of 4" if sends else "did not remove 2 of 2"):
+    with task_fails(match="rejected 1 of 4" if sends else "did not remove 2 of 2"):
         crm.sync()
     if sends:
         with pytest.raises(ConfigurationError, match="finishes the delivery as well") as refused:
@@ -159,7 +159,7 @@ def test_what_was_guarded_under_the_old_name_does_not_open_under_the_new_one(crm
         "destinations": {"crm": {"consent": "not_required", "reason": "our own"}},
     }
 
-    with pytest.raises(AirflowFailException, match="max_released_ratio"):
+    with task_fails(match="max_released_ratio"):
         crm.permitted(model="clients", policy=looser)
 
 

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 from support.crm_sync import CONSENT, FIELDS, POLICY, CrmSync
-from support.log_lines import unwrapped
-from support.permitting import AirflowFailException
+from support.log_lines import task_fails, unwrapped
 
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.operators import (
@@ -53,7 +52,7 @@ def shared(crm: CrmSync) -> tuple[Callable[..., Any], Callable[..., Any]]:
 def test_a_second_model_at_one_target_is_refused(crm: CrmSync) -> None:
     crm.sync(model="customers")
 
-    with pytest.raises(AirflowFailException, match="`customers/crm` has people too"):
+    with task_fails(match="`customers/crm` has people too"):
         crm.sync(model="leads", sql=SQL)
 
     assert crm.there() == [1, 2, 3, 4]
@@ -64,7 +63,7 @@ def test_a_second_destination_name_at_one_target_is_refused_also_where_only_file
     load = partial(LoadToFilesOperator, path=f"file://{crm.path}/lake", format="jsonl", fields=FIELDS)
     crm.sync(load, destination="lake")
 
-    with pytest.raises(AirflowFailException, match="`people/lake` has people too"):
+    with task_fails(match="`people/lake` has people too"):
         crm.sync(load, destination="lake:second")
 
 
@@ -80,13 +79,13 @@ def test_a_sync_without_people_leaves_its_target_to_others(crm: CrmSync) -> None
 def test_one_side_alone_cannot_declare_that_a_target_is_shared(crm: CrmSync, first: bool) -> None:
     crm.sync(model="customers", shares_target_with=["leads/crm"] if first else [])
 
-    with pytest.raises(AirflowFailException, match="set shares_target_with on the loads of both"):
+    with task_fails(match="set shares_target_with on the loads of both"):
         crm.sync(model="leads", shares_target_with=[] if first else ["customers/crm"])
 
 
 def test_the_remedy_of_a_refused_second_sync_works_as_the_error_says(crm: CrmSync) -> None:
     crm.sync(model="customers")
-    with pytest.raises(AirflowFailException, match="run the load that was there first once with it"):
+    with task_fails(match="run the load that was there first once with it"):
         crm.sync(model="leads", sql=SQL, shares_target_with=["customers/crm"])
 
     crm.sync(model="customers", shares_target_with=["leads/crm"])
@@ -105,7 +104,7 @@ def test_a_folder_that_each_load_replaces_cannot_be_shared(crm: CrmSync) -> None
     load = partial(LoadToFilesOperator, path=f"file://{crm.path}/lake", format="jsonl", fields=FIELDS)
     crm.sync(partial(load, shares_target_with=["leads/lake"]), destination="lake")
 
-    with pytest.raises(AirflowFailException, match="each load replaces everything there"):
+    with task_fails(match="each load replaces everything there"):
         crm.sync(partial(load, shares_target_with=["people/lake"]), model="leads", destination="lake")
 
 
@@ -165,7 +164,7 @@ def test_the_fast_lane_asks_the_other_syncs_too(crm: CrmSync) -> None:
 def test_another_dag_under_the_name_of_one_sync_is_refused(crm: CrmSync) -> None:
     crm.sync(context=running("daily"))
 
-    with pytest.raises(AirflowFailException, match="is served by DAG `daily`, and DAG `weekly` would remove"):
+    with task_fails(match="is served by DAG `daily`, and DAG `weekly` would remove"):
         crm.sync(context=running("weekly"), sql=SQL)
 
     assert crm.there() == [1, 2, 3, 4]
@@ -174,7 +173,7 @@ def test_another_dag_under_the_name_of_one_sync_is_refused(crm: CrmSync) -> None
 
 def test_dags_that_both_declare_it_serve_one_sync(crm: CrmSync) -> None:
     crm.sync(context=running("daily"))
-    with pytest.raises(AirflowFailException, match="set shares_sync_with_dags on the loads of both"):
+    with task_fails(match="set shares_sync_with_dags on the loads of both"):
         crm.sync(context=running("weekly"), shares_sync_with_dags=["daily"])
     crm.sync(context=running("daily"), shares_sync_with_dags=["weekly"])
 

@@ -15,7 +15,7 @@ from airflow.sdk import DAG
 from airflow.sdk.io import attach
 from fsspec.implementations.memory import MemoryFileSystem
 from support.crm_sync import FIELDS, CrmSync
-from support.permitting import AirflowFailException
+from support.log_lines import task_fails
 from support.servers import receiver
 
 from airflow_consent_retl.databases.place import place_of
@@ -45,7 +45,7 @@ def refused(crm: CrmSync, load: Callable[..., LoadOperator] | None = None, **opt
     crm.people(1, 2, 4, no=(3,))
     targets = []
     for act in (crm.sync, crm.withdraw):
-        with pytest.raises(AirflowFailException, match=r"delivered to .* before, now it would deliver to") as caught:
+        with task_fails(match=r"delivered to .* before, now it would deliver to") as caught:
             act(load, **options)
         found = re.search(r"set moved_from to the text of the old one, exactly: '(.*)'", str(caught.value))
         assert found is not None
@@ -90,7 +90,7 @@ def test_people_who_were_moved_along_are_removed_at_the_new_target(crm: CrmSync)
     old = refused(crm, table="others")
     crm.run_sql("ALTER TABLE people RENAME TO others")
 
-    with pytest.raises(AirflowFailException, match="delivered to"):
+    with task_fails(match="delivered to"):
         crm.sync(table="others", moved_from="table `people` of somewhere else")
     removed = crm.withdraw(table="others", moved_from=old)
     again = crm.sync(table="others", moved_from=old)
@@ -223,7 +223,7 @@ def test_a_key_of_digests_that_was_replaced_is_known(
     monkeypatch.setenv("AIRFLOW__CONSENT_RETL__DIGEST_KEY_PREVIOUS", "o" * 40)
 
     # Another sync is refused there as before, and another place too.
-    with pytest.raises(AirflowFailException, match="where `people/webhook` has people too"):
+    with task_fails(match="where `people/webhook` has people too"):
         crm.sync(webhook("/people?list=42"), model="others", destination="webhook")
     old = refused(crm, webhook("/people?list=43"), destination="webhook")
     counts = crm.sync(webhook("/people?list=42"), destination="webhook")

@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from support.log_lines import task_fails
 from support.postgres import Postgres
-
-from airflow_consent_retl.compat import AirflowFailException
 
 DIGITS_39 = "170141183460469231731687303715884105727"
 
 
 def refusal(workspace: Any, sql: str, conn_id: str, **parameters: Any) -> str:
-    with pytest.raises(AirflowFailException) as refused:
+    with task_fails() as refused:
         workspace.extract(sql, conn_id=conn_id, **parameters)
     return str(refused.value)
 

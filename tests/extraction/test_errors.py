@@ -10,8 +10,8 @@ from typing import Any
 
 import duckdb
 import pytest
+from support.log_lines import task_fails
 
-from airflow_consent_retl.compat import AirflowFailException
 from airflow_consent_retl.errors import SourceUnavailableError
 
 CANARY = "canary-7f3a@example.com"
@@ -45,14 +45,14 @@ def sources(run_duckdb: Any, run_sqlite: Any, postgres: Any, monkeypatch: pytest
 )
 @pytest.mark.usefixtures("sources")
 def test_names_what_is_wrong_with_the_query(conn_id: str, sql: str, message: str, workspace: Any) -> None:
-    with pytest.raises(AirflowFailException, match=f"(?i){message}"):
+    with task_fails(match=f"(?i){message}"):
         workspace.extract(sql.format(source=ID_FROM[conn_id]), conn_id=conn_id)
 
     assert not workspace.files()
 
 
 def test_a_name_that_is_too_long_is_refused(workspace: Any, run_duckdb: Any) -> None:
-    with pytest.raises(AirflowFailException, match="has a name of 129 characters"):
+    with task_fails(match="has a name of 129 characters"):
         workspace.extract(f"SELECT 1 AS id, 2 AS {'x' * 129}", conn_id="duck")
 
 
@@ -71,7 +71,7 @@ def test_a_name_that_is_too_long_is_refused(workspace: Any, run_duckdb: Any) -> 
 def test_a_driver_that_quotes_a_row_is_not_quoted(
     conn_id: str, sql: str, workspace: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with pytest.raises(AirflowFailException, match=r"the query failed|is not UTF-8") as failure:
+    with task_fails(match=r"the query failed|is not UTF-8") as failure:
         workspace.extract(sql, conn_id=conn_id)
 
     assert "canary" not in repr(failure.value)
@@ -86,9 +86,7 @@ def test_a_column_of_text_and_integers_asks_for_a_cast(workspace: Any, run_sqlit
     run_sqlite("INSERT INTO people VALUES (?, ?)", [(1, 5), (2, CANARY)])
 
     for batch_rows in (1, 100):
-        with pytest.raises(
-            AirflowFailException, match=r"column `x` holds (int64|integer) and (string|text).*cast"
-        ) as e:
+        with task_fails(match=r"column `x` holds (int64|integer) and (string|text).*cast") as e:
             workspace.extract("SELECT * FROM people", conn_id="lite", batch_rows=batch_rows)
 
         assert CANARY not in str(e.value)
@@ -100,7 +98,7 @@ def test_an_integer_that_is_not_exact_as_a_float_is_refused_with_floats(workspac
     run_sqlite("INSERT INTO people VALUES (?, ?)", [(1, 2**53 + 1), (2, 0.5)])
 
     for batch_rows in (1, 100):
-        with pytest.raises(AirflowFailException, match="column `x`"):
+        with task_fails(match="column `x`"):
             workspace.extract("SELECT * FROM people", conn_id="lite", batch_rows=batch_rows)
 
 
@@ -108,7 +106,7 @@ def test_an_integer_that_is_not_exact_as_a_float_is_refused_with_floats(workspac
 @pytest.mark.parametrize("conn_id", ["duck", "pg"])
 @pytest.mark.usefixtures("sources")
 def test_infinite_dates_are_refused(conn_id: str, infinite: str, workspace: Any) -> None:
-    with pytest.raises(AirflowFailException, match="column `x` holds"):
+    with task_fails(match="column `x` holds"):
         workspace.extract(f"SELECT 1 AS id, {infinite} AS x", conn_id=conn_id)
 
 
@@ -118,7 +116,7 @@ def test_infinite_dates_are_refused(conn_id: str, infinite: str, workspace: Any)
 def test_duckdb_types_without_an_exact_counterpart_are_refused(
     expression: str, workspace: Any, run_duckdb: Any
 ) -> None:
-    with pytest.raises(AirflowFailException) as refusal:
+    with task_fails() as refusal:
         workspace.extract(f"SELECT 1 AS id, {expression} AS x", conn_id="duck")
 
     assert "17014118346" not in str(refusal.value)
@@ -133,7 +131,7 @@ def test_duckdb_types_without_an_exact_counterpart_are_refused(
     ],
 )
 def test_a_wrong_declared_type_is_named(types: dict[str, str], message: str, workspace: Any, run_duckdb: Any) -> None:
-    with pytest.raises(AirflowFailException, match=message):
+    with task_fails(match=message):
         workspace.extract("SELECT 1 AS id, 'x' AS email", conn_id="duck", column_types=types)
 
 
@@ -144,14 +142,14 @@ def test_a_missing_file_is_an_error_and_is_not_created(
     missing = tmp_path / "missing"
     monkeypatch.setenv("AIRFLOW_CONN_GONE", json.dumps({"conn_type": kind, "host": str(missing)}))
 
-    with pytest.raises(AirflowFailException, match="a file that does not exist"):
+    with task_fails(match="a file that does not exist"):
         workspace.extract("SELECT 1 AS id", conn_id="gone")
 
     assert not missing.exists()
 
 
 def test_a_missing_connection_is_named(workspace: Any, airflow_db: Path) -> None:
-    with pytest.raises(AirflowFailException, match="no connection `nowhere`"):
+    with task_fails(match="no connection `nowhere`"):
         workspace.extract("SELECT 1 AS id", conn_id="nowhere")
 
 
@@ -167,7 +165,7 @@ def test_a_connection_of_another_kind_is_named(
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_OTHER", json.dumps({"conn_type": kind}))
 
-    with pytest.raises(AirflowFailException, match=message):
+    with task_fails(match=message):
         workspace.extract("SELECT 1 AS id", conn_id="other")
 
 
@@ -176,7 +174,7 @@ def test_a_connection_of_another_kind_is_named(
 )
 @pytest.mark.usefixtures("sources")
 def test_only_queries_run(conn_id: str, sql: str, workspace: Any, tmp_path: Path) -> None:
-    with pytest.raises(AirflowFailException):
+    with task_fails():
         workspace.extract(sql, conn_id=conn_id)
 
     with closing(sqlite3.connect(tmp_path / "source.sqlite")) as connection:
@@ -219,7 +217,7 @@ def test_a_database_that_does_not_exist_is_not_retried(
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_PG", postgres.airflow_connection(database="nowhere"))
 
-    with pytest.raises(AirflowFailException, match='database "nowhere" does not exist'):
+    with task_fails(match='database "nowhere" does not exist'):
         workspace.extract("SELECT 1 AS id", conn_id="pg")
 
 
@@ -227,7 +225,7 @@ def test_postgres_cannot_be_written_to(workspace: Any, postgres_driver: Any) -> 
     with postgres_driver.connect() as connection:
         connection.execute("DROP SEQUENCE IF EXISTS s; CREATE SEQUENCE s")
 
-    with pytest.raises(AirflowFailException, match="SQLSTATE 25006"):
+    with task_fails(match="SQLSTATE 25006"):
         workspace.extract("SELECT nextval('s') AS id", conn_id="pg")
 
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-
-from airflow_consent_retl.compat import AirflowFailException
+from support.log_lines import task_fails
 
 ODD_TEXTS = ["007", "7", " 7", "😀🇩🇪", "a\u0000b", "e\u0301", "é", "", "'; DROP TABLE x; --", "\u202eabc"]
 
@@ -211,7 +210,7 @@ def test_refuses_a_value_that_is_not_exactly_of_the_type_declared(
     run_sqlite("CREATE TABLE people (id, x)")
     run_sqlite("INSERT INTO people VALUES (?, ?)", [(1, value)])
 
-    with pytest.raises(AirflowFailException, match=r"column `x` holds .* values that are not exactly") as refusal:
+    with task_fails(match=r"column `x` holds .* values that are not exactly") as refusal:
         workspace.extract("SELECT * FROM people", conn_id="lite", column_types={"x": declared})
 
     assert not workspace.files()

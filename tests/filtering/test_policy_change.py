@@ -9,7 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from support.permitting import CONSENT, DESTINATIONS, POLICY, AirflowFailException, customers, snapshot_of
+from support.log_lines import task_fails
+from support.permitting import CONSENT, DESTINATIONS, POLICY, customers, snapshot_of
 
 from airflow_consent_retl.consent import parse_policy
 from airflow_consent_retl.operators import ConsentFilterOperator
@@ -90,7 +91,7 @@ def test_a_policy_that_releases_too_many_stops_the_run_until_it_is_accepted(
     permitted = list((tmp_path / "workspace" / "permitted").rglob("manifest.json"))
 
     for _ in range(2):
-        with pytest.raises(AirflowFailException, match=r"max_released_ratio is 0\.1; `ads`: \d of 5 rows are released"):
+        with task_fails(match=r"max_released_ratio is 0\.1; `ads`: \d of 5 rows are released"):
             run(tmp_path, LOOSE, max_released_ratio=0.1)
 
     assert list((tmp_path / "workspace" / "permitted").rglob("manifest.json")) == permitted
@@ -119,7 +120,7 @@ def test_a_policy_that_cannot_be_compared_stops_the_run_if_there_is_a_limit(
     document["digest"] = parse_policy(document["policy"]).digest
     file.write_text(json.dumps(document))
 
-    with pytest.raises(AirflowFailException, match="the number of rows that the policy releases cannot be computed"):
+    with task_fails(match="the number of rows that the policy releases cannot be computed"):
         run(tmp_path, POLICY, max_released_ratio=0.5)
 
     assert "its effect on the rows cannot be computed" in logged_by(capfd)
@@ -133,14 +134,14 @@ def test_a_history_that_was_changed_by_hand_is_refused(tmp_path: Path) -> None:
 
     file.write_text(json.dumps({**document, "digest": "sha256:0"}))
 
-    with pytest.raises(AirflowFailException, match="not the policy that it names"):
+    with task_fails(match="not the policy that it names"):
         run(tmp_path, POLICY)
 
 
 def test_the_last_policy_belongs_to_the_sync_whatever_the_task_is_called(tmp_path: Path) -> None:
     run(tmp_path, POLICY)
 
-    with pytest.raises(AirflowFailException, match=r"max_released_ratio is 0\.1; `ads`: \d of 5 rows are released"):
+    with task_fails(match=r"max_released_ratio is 0\.1; `ads`: \d of 5 rows are released"):
         run(tmp_path, LOOSE, task_id="renamed", max_released_ratio=0.1)
 
 
@@ -167,9 +168,7 @@ def test_without_a_limit_of_its_own_a_run_releases_five_percent_or_ten_rows(tmp_
     run(few, LOOSE, people=15)
     run(many, POLICY, people=100)
 
-    with pytest.raises(
-        AirflowFailException, match=r"max_released_ratio is 0\.05 by default, and at least 10 rows; `ads`"
-    ):
+    with task_fails(match=r"max_released_ratio is 0\.05 by default, and at least 10 rows; `ads`"):
         run(many, LOOSE, people=100)
 
     run(many, LOOSE, people=100, max_released_ratio=None)
@@ -181,7 +180,7 @@ def test_a_first_run_has_nothing_to_compare(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("limit", [-0.1, 1.5, "0.5", True, float("nan")])
 def test_a_limit_that_is_no_share_is_refused(tmp_path: Path, limit: Any) -> None:
-    with pytest.raises(AirflowFailException, match="max_released_ratio must be a number from 0 to 1"):
+    with task_fails(match="max_released_ratio must be a number from 0 to 1"):
         run(tmp_path, POLICY, max_released_ratio=limit)
 
 
@@ -210,7 +209,7 @@ def test_what_was_guarded_at_the_last_run_is_not_open_by_omission(
     run(tmp_path, POLICY)
 
     for _ in range(2):
-        with pytest.raises(AirflowFailException, match="destination `ads` required `C0004` at the last run"):
+        with task_fails(match="destination `ads` required `C0004` at the last run"):
             run(tmp_path, policy, task_id=task_id, max_released_ratio=None)
 
     assert len(kept(tmp_path)) == 1

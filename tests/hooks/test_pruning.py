@@ -17,9 +17,8 @@ import pyarrow as pa
 import pytest
 from support.crm_sync import FIELDS, POLICY, CrmSync
 from support.loading import deliver, load_of
-from support.log_lines import unwrapped
+from support.log_lines import task_fails, unwrapped
 from support.noted_runs import a_load
-from support.permitting import AirflowFailException
 from support.syncing import Recorder
 
 from airflow_consent_retl.cli.app import main
@@ -452,7 +451,7 @@ def test_a_load_of_a_set_whose_rows_have_ended_is_refused(crm: CrmSync) -> None:
     for path in Path(permitted["manifest"].removeprefix("file://")).parent.glob("group-*.parquet"):
         path.unlink()
 
-    with pytest.raises(AirflowFailException, match="does not exist any more"):
+    with task_fails(match="does not exist any more"):
         LoadToSqlTableOperator(
             task_id="load",
             permitted=permitted,

@@ -8,7 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from support.permitting import CONSENT, DESTINATIONS, POLICY, AirflowFailException, customers, snapshot_of
+from support.log_lines import task_fails
+from support.permitting import CONSENT, DESTINATIONS, POLICY, customers, snapshot_of
 
 from airflow_consent_retl.consent import Literals
 from airflow_consent_retl.operators import ConsentFilterOperator
@@ -40,7 +41,7 @@ def manifest_of(output: dict[str, Any]) -> PermittedManifest:
 
 
 def failure(operator: ConsentFilterOperator) -> str:
-    with pytest.raises(AirflowFailException) as failed:
+    with task_fails() as failed:
         operator.execute({})
     return str(failed.value)
 
@@ -234,7 +235,7 @@ def test_a_workspace_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path
     (tmp_path / "workspace").mkdir()
     (tmp_path / "workspace" / "permitted").write_text("a file where a folder has to be")
 
-    with pytest.raises(AirflowFailException, match="a part of the path is a file"):
+    with task_fails(match="a part of the path is a file"):
         operator.execute({})
 
     assert published(tmp_path) == [tmp_path / "workspace" / "permitted"]

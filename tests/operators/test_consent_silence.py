@@ -7,8 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from support.log_lines import unwrapped
-from support.permitting import AirflowFailException, snapshot_of
+from support.log_lines import task_fails, unwrapped
+from support.permitting import snapshot_of
 
 from airflow_consent_retl.consent import ConsentObject, OptOut, RowConsent
 from airflow_consent_retl.operators import ConsentFilterOperator
@@ -47,7 +47,7 @@ def filtering(tmp_path: Path, rows: pa.Table = PEOPLE, **parameters: Any) -> Con
 
 
 def failure(operator: ConsentFilterOperator) -> str:
-    with pytest.raises(AirflowFailException) as failed:
+    with task_fails() as failed:
         operator.execute({})
     return str(failed.value)
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import duckdb
 import pytest
+from support.log_lines import task_fails
 from support.postgres import Postgres, postgres
 
-from airflow_consent_retl.compat import AirflowFailException, AirflowSkipException
+from airflow_consent_retl.compat import AirflowSkipException
 from airflow_consent_retl.consent import ConsentSource
 from airflow_consent_retl.operators import (
     ConsentFilterOperator,
@@ -141,7 +142,7 @@ def test_a_cleared_run_of_an_older_day_is_refused_and_nobody_comes_back(source: 
     source.day("2026-11-26")
     source.day("2026-11-27")
 
-    with pytest.raises(AirflowFailException, match=r"bound to 2026-11-26.*never goes back in time.*allow_older"):
+    with task_fails(match=r"bound to 2026-11-26.*never goes back in time.*allow_older"):
         source.day("2026-11-26")
 
     assert source.people() == {1, 4}
@@ -152,7 +153,7 @@ def test_a_backfill_of_a_day_that_never_ran_is_refused_too(source: Source) -> No
     source.day("2026-11-26")
     source.day("2026-11-27")
 
-    with pytest.raises(AirflowFailException, match="bound to 2026-11-25"):
+    with task_fails(match="bound to 2026-11-25"):
         source.day("2026-11-25")
 
     assert source.people() == {1, 4}
@@ -166,7 +167,7 @@ def test_a_declared_time_decides_where_the_sql_names_no_day(source: Source) -> N
     )
     source.load(newest)
 
-    with pytest.raises(AirflowFailException, match="these data are of 2026-11-27 00:00:00 UTC, those of 2026-11-28"):
+    with task_fails(match="these data are of 2026-11-27 00:00:00 UTC, those of 2026-11-28"):
         source.load(source.permit(source.extract("SELECT * FROM days WHERE id = 3", as_of="2026-11-27 00:00:00+00:00")))
 
     assert source.people() == {1, 4}
@@ -176,7 +177,7 @@ def test_a_column_may_tell_the_time_of_the_rows(source: Source) -> None:
     sql = "SELECT id, email, ads_ok, CAST(ds AS date) AS day FROM days WHERE ds = '{}' -- {}"
     source.load(source.permit(source.extract(sql.format("2026-11-27", "new"), as_of="day")))
 
-    with pytest.raises(AirflowFailException, match="these data are of 2026-11-26"):
+    with task_fails(match="these data are of 2026-11-26"):
         source.load(source.permit(source.extract(sql.format("2026-11-26", "old"), as_of="day")))
 
     assert source.people() == {1, 4}
@@ -196,7 +197,7 @@ def test_a_column_may_tell_the_time_of_the_rows(source: Source) -> None:
     ],
 )
 def test_a_time_that_is_none_is_refused(source: Source, sql: str, as_of: str, message: str) -> None:
-    with pytest.raises(AirflowFailException, match=message):
+    with task_fails(match=message):
         source.extract(sql, as_of=as_of)
 
 
@@ -220,7 +221,7 @@ def test_a_run_that_a_newer_one_overtook_is_skipped_and_the_sentence_says_by_whi
     older = source.permit(source.extract("SELECT id, email, ads_ok FROM days WHERE ds = '2026-11-26'"))
     source.day("2026-11-27")
 
-    with pytest.raises(AirflowSkipException, match=r"already has a newer decision.*delivered by `adhoc`"):
+    with task_fails(kind=AirflowSkipException, match=r"already has a newer decision.*delivered by `adhoc`"):
         source.load(older)
 
     assert source.people() == {1, 4}
@@ -231,7 +232,7 @@ def test_catch_up_runs_that_overlap_leave_the_newest_day_whichever_loads_last(so
     source.day("2026-11-27")
 
     # It decides later than the other one, about older data that it had read before.
-    with pytest.raises(AirflowSkipException, match="already has newer data, delivered by `adhoc` while this run ran"):
+    with task_fails(kind=AirflowSkipException, match="already has newer data, delivered by `adhoc` while this run ran"):
         source.load(source.permit(slow))
 
     assert source.people() == {1, 4}
@@ -252,7 +253,7 @@ def test_sql_that_is_bound_to_a_day_is_not_asked_again_and_the_age_of_its_data_c
 
     source.day("2026-11-26", extraction=days_ago(3))
 
-    with pytest.raises(AirflowFailException, match=r"stands in data that are 17\d,\d{3} s old, max_age_s is 86,400"):
+    with task_fails(match=r"stands in data that are 17\d,\d{3} s old, max_age_s is 86,400"):
         source.day("2026-11-27", extraction=days_ago(2))
 
     assert source.people() == {1, 2, 3}
@@ -292,7 +293,7 @@ def test_the_fast_lane_refuses_answers_older_than_the_delivered_data(source: Sou
     source.day("2026-11-27", extraction={"as_of": "2026-11-28"})
     old = "SELECT id, false AS ads_ok FROM days WHERE ds = '2026-11-26'"
 
-    with pytest.raises(AirflowFailException, match=r"delivered data of 2026-11-28 .* these answers are of 2026-11-27"):
+    with task_fails(match=r"delivered data of 2026-11-28 .* these answers are of 2026-11-27"):
         source.withdraw(sql=old, as_of="2026-11-27")
 
     assert source.people() == {1, 4}
@@ -303,9 +304,9 @@ def test_a_changed_time_zone_is_refused_by_load_and_fast_lane_until_a_load_accep
     source.day("2026-11-26")
     paris = {"session_time_zone": "Europe/Paris"}
 
-    with pytest.raises(AirflowFailException, match="under the time zone UTC, now it is Europe/Paris"):
+    with task_fails(match="under the time zone UTC, now it is Europe/Paris"):
         source.day("2026-11-27", extraction=paris)
-    with pytest.raises(AirflowFailException, match="under the time zone UTC, now it is Europe/Paris"):
+    with task_fails(match="under the time zone UTC, now it is Europe/Paris"):
         source.withdraw(**paris)
     assert source.people() == {1, 2, 3}
 
@@ -315,7 +316,7 @@ def test_a_changed_time_zone_is_refused_by_load_and_fast_lane_until_a_load_accep
     # The fast lane takes over the time zone, and the next load needs no acceptance.
     assert source.withdraw()["removed"] == 0
     assert source.day("2026-11-27", extraction=paris)["unchanged"] == 2
-    with pytest.raises(AirflowFailException, match="under the time zone Europe/Paris, now it is UTC"):
+    with task_fails(match="under the time zone Europe/Paris, now it is UTC"):
         source.day("2026-11-27")
 
 
@@ -352,7 +353,7 @@ def test_older_data_that_are_allowed_add_no_one_to_files(source: Source, tmp_pat
 
     assert lake("2026-11-26") == [1, 2, 3]
     assert lake("2026-11-27") == [1, 4]
-    with pytest.raises(AirflowFailException, match="bound to 2026-11-26"):
+    with task_fails(match="bound to 2026-11-26"):
         lake("2026-11-26")
 
     assert lake("2026-11-26", allow_older=True) == [1]

@@ -25,7 +25,7 @@ def limited(step, work):
         return work()
     except AirflowFailException as error:
         assert error.__cause__ is None and error.__context__ is None
-        print("FAILED " + str(error))
+        print("FAILED " + " ".join(str(error).split()))
         sys.exit(0)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.permitting import CONSENT, POLICY, AirflowFailException, customers, snapshot_of, warehouse_with
+from support.log_lines import task_fails
+from support.permitting import CONSENT, POLICY, customers, snapshot_of, warehouse_with
 
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
 from airflow_consent_retl.contract.outcomes import Outcomes
@@ -111,7 +112,7 @@ def test_a_mistake_fails_the_dry_run_as_it_fails_the_run_and_tells_what_would_be
     warehouse_with(tmp_path, monkeypatch, withdrawn)
     load = load_of(permitted, fields={"id": "id", "mail": "emial"}, dry_run=True)
 
-    with pytest.raises(AirflowFailException) as failed:
+    with task_fails() as failed:
         load.execute({})
 
     assert "emial" in str(failed.value)
@@ -120,5 +121,5 @@ def test_a_mistake_fails_the_dry_run_as_it_fails_the_run_and_tells_what_would_be
 
 
 def test_what_dry_run_says_is_never_guessed(tmp_path: Path) -> None:
-    with pytest.raises(AirflowFailException, match="dry_run is True or False, or a template"):
+    with task_fails(match="dry_run is True or False, or a template"):
         load_of(None, dry_run="{{ params.dry }}").execute({})

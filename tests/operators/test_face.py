@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 from dataclasses import fields
 from pathlib import Path
@@ -27,13 +26,6 @@ OF_EVERY_HTTP_DESTINATION = {one.name for one in fields(HttpOptions)}
 LOADS = [name for name, module in MODULES.items() if ".destinations." in module]
 
 
-def test_every_name_is_found_in_the_module_that_is_listed() -> None:
-    assert operators.__all__ == sorted(MODULES)
-    assert set(MODULES) <= set(dir(operators))
-    for name, module in MODULES.items():
-        assert getattr(operators, name).__module__ == module
-
-
 def test_every_folder_of_a_destination_holds_an_operator_and_a_destination_and_is_listed() -> None:
     for folder in DESTINATIONS:
         assert (PACKAGE / "destinations" / folder / "operator.py").exists()
@@ -42,21 +34,6 @@ def test_every_folder_of_a_destination_holds_an_operator_and_a_destination_and_i
     assert [f"airflow_consent_retl.destinations.{folder}.operator" for folder in DESTINATIONS] == sorted(
         MODULES[name] for name in LOADS
     )
-
-
-def test_the_stub_for_type_checkers_names_the_same_modules() -> None:
-    found = ast.parse(STUB.read_text())
-
-    imported = {
-        alias.name: node.module
-        for node in found.body
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-        # The other ones are the types of parameters.
-        if alias.asname is not None
-    }
-
-    assert imported == MODULES
 
 
 def test_the_stub_has_the_parameters_of_each_operator() -> None:

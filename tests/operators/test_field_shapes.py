@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 from support.guarding import POLICY, World, receiving, webhook
+from support.log_lines import task_fails
 from support.servers import Receiver, status
 
-from airflow_consent_retl.compat import AirflowFailException
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.operators import LoadToFilesOperator, LoadToSqlTableOperator, LoadToWebhookOperator
 
@@ -184,7 +184,7 @@ def test_a_field_has_its_own_nulls_beside_the_default_of_a_table(
 def test_nulls_that_no_field_or_no_destination_has_are_refused_before_a_request(
     world: World, vendor: Receiver, nulls: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(AirflowFailException, match=message):
+    with task_fails(match=message):
         loaded(world, webhook(fields={"id": "id", "city": "city"}, field_nulls=nulls))
 
     assert vendor.received == []
@@ -193,5 +193,5 @@ def test_nulls_that_no_field_or_no_destination_has_are_refused_before_a_request(
 def test_a_destination_without_a_choice_for_a_field_refuses_them(world: World) -> None:
     files = partial(LoadToFilesOperator, path=f"file://{world.path}/lake", fields={"id": "id", "city": "city"})
 
-    with pytest.raises(AirflowFailException, match="FilesDestination has no choice for a single field, not `omit`"):
+    with task_fails(match="FilesDestination has no choice for a single field, not `omit`"):
         loaded(world, files, field_nulls={"city": "omit"})

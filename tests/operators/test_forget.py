@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from support.crm_sync import FIELDS, CrmSync
-from support.permitting import AirflowFailException
+from support.log_lines import task_fails
 from support.processes import run_program
 from support.servers import Receiver, receiver, reset, says
 from support.syncing import Recorder
@@ -169,7 +169,7 @@ def test_a_destination_that_does_not_remove_is_reported_and_the_others_are_serve
     crm.sync(to_webhook(), destination="webhook")
     server.answers = [says({"errors": [{"index": 0, "code": "locked"}]})]
 
-    with pytest.raises(AirflowFailException, match="did not remove 1 of 1 people"):
+    with task_fails(match="did not remove 1 of 1 people"):
         forgotten(crm, 2)
 
     assert crm.there() == [1, 3, 4]
@@ -207,7 +207,7 @@ def test_an_unclear_answer_is_uncertain_and_the_next_try_resumes_without_ids(crm
 def test_a_destination_without_a_load_is_named(crm: CrmSync) -> None:
     crm.sync()
 
-    with pytest.raises(AirflowFailException, match="`people/crm`: 1 of these people are there, and `loads` has no"):
+    with task_fails(match="`people/crm`: 1 of these people are there, and `loads` has no"):
         forgotten(crm, 2, loads={})
 
     assert list(documents(crm)["people/crm"]) == ["not_served"]
@@ -299,7 +299,7 @@ def test_a_wrong_request_is_refused_before_anything_is_done(
 ) -> None:
     crm.sync()
 
-    with pytest.raises(AirflowFailException, match=message):
+    with task_fails(match=message):
         forgotten(crm, **options)
 
     assert crm.sync()["unchanged"] == 4
@@ -314,7 +314,7 @@ def test_an_act_that_was_deleted_is_named_by_verify_and_stops_the_next_filter(cr
 
     checked = {one.kind: one.changed_files for one in verify(workspace=crm.workspace)}
     assert checked["suppression_acts"] == (act.name,)
-    with pytest.raises(AirflowFailException, match="someone deleted this proof"):
+    with task_fails(match="someone deleted this proof"):
         crm.permitted()
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from support.guarding import ALIASES, FIELDS, POLICY, World, receiving, webhook
+from support.log_lines import task_fails
 from support.postgres import Postgres
 from support.servers import Receiver
 
-from airflow_consent_retl.compat import AirflowFailException
 from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.operators import LoadToFilesOperator, LoadToSqlTableOperator, permitted_batches
 
@@ -43,7 +43,7 @@ def test_a_guard_that_applies_to_no_field_stops_the_load(
 ) -> None:
     world.answers(False, True)
 
-    with pytest.raises(AirflowFailException, match="fields_not_sent"):
+    with task_fails(match="fields_not_sent"):
         world.load(webhook(fields=fields), sql=sql)
 
     assert vendor.received == []
@@ -93,7 +93,7 @@ def test_a_wrong_word_about_fields_that_are_not_sent_is_refused(
 ) -> None:
     world.answers(True)
 
-    with pytest.raises(AirflowFailException, match=message):
+    with task_fails(match=message):
         world.load(webhook(fields=FIELDS), fields_not_sent=not_sent)
 
     assert vendor.received == []
@@ -158,7 +158,7 @@ def test_a_guarded_field_that_leaves_the_mapping_is_refused_until_it_is_cleared(
     world.load(webhook(fields=FIELDS))
     world.answers(False, True)
 
-    with pytest.raises(AirflowFailException, match="does not map it any more"):
+    with task_fails(match="does not map it any more"):
         world.load(webhook(fields={"id": "id"}), fields_not_sent=["phone"])
 
     world.load(webhook(fields=FIELDS), sql="SELECT id, NULL AS phone_e164, ads_ok, calls_ok FROM people")

@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 
 import pytest
 from support.bigquery_server import BigQuery
+from support.log_lines import task_fails
 from support.postgres import Postgres, postgres
 from support.snowflake_server import Snowflake
 
-from airflow_consent_retl.compat import AirflowFailException
 from airflow_consent_retl.consent import ConsentSource
 from airflow_consent_retl.databases.session_settings import checked_hook_params
 from airflow_consent_retl.errors import ConfigurationError
@@ -85,7 +85,7 @@ def test_postgres_is_told_the_options(postgres: Postgres, tmp_path: Path, monkey
     reference = extract("pg", tmp_path, sql=sql, hook_params={"options": "-c consent.asked=7"})
 
     assert reference["rows"] == 1
-    with pytest.raises(AirflowFailException, match="SQLSTATE 42704"):
+    with task_fails(match="SQLSTATE 42704"):
         extract("pg", tmp_path, sql=sql)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.permitting import AirflowFailException
+from support.log_lines import task_fails
 from support.suppressing import suppress
 
 from airflow_consent_retl.consent import ConsentSource, IdentityLinks, SuppressionList
@@ -269,7 +269,7 @@ def test_links_that_cannot_be_relied_on_fail_the_extraction(
     sync.consents(a=True)
     sync.links(*links)
 
-    with pytest.raises(AirflowFailException, match=message):
+    with task_fails(match=message):
         sync.extracted(identities=identities)
 
 
@@ -283,7 +283,7 @@ def test_links_that_lost_many_rows_fail_the_extraction(sync: LinkedSync) -> None
     sync.extracted(identities=watched)
     sync.links(("a", "h", "account"))
 
-    with pytest.raises(AirflowFailException, match=r"more than max_shrink_ratio=0\.2 allows"):
+    with task_fails(match=r"more than max_shrink_ratio=0\.2 allows"):
         sync.extracted(identities=watched)
 
 

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pytest
 from airflow.sdk import DAG
 from support.loading import deliver
-from support.log_lines import fitting
-from support.permitting import CONSENT, POLICY, AirflowFailException, warehouse_with
+from support.log_lines import fitting, task_fails
+from support.permitting import CONSENT, POLICY, warehouse_with
 from support.servers import apply_and, receiver, says
 
 from airflow_consent_retl.destinations.files.destination import FilesDestination
@@ -92,9 +92,9 @@ def store(**changes: Any) -> Any:
 
 def failure(work: Callable[..., Any], **changes: Any) -> str:
     """Return the message of a task that Airflow does not retry. Its lines fit into Airflow's pages."""
-    with pytest.raises(AirflowFailException) as failed:
+    with task_fails() as failed:
         work(**changes)
-    return fitting(failed.value)
+    return str(failed.value)
 
 
 def unreachable(*, timeout_s: float = 5) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -149,3 +151,17 @@ def test_a_set_of_no_rows_is_no_batch(tmp_path: Path) -> None:
     output = permitted(tmp_path, customers().slice(3))
 
     assert list(permitted_dataframes(output, destination="lake", policy=POLICY)) == []
+
+
+def test_without_pandas_the_message_names_the_extra() -> None:
+    script = """
+import sys
+sys.modules["pandas"] = None
+from airflow_consent_retl.operators import permitted_dataframes
+permitted_dataframes({}, destination="lake")
+"""
+
+    ended = subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=False, capture_output=True, text=True)
+
+    assert ended.returncode == 1
+    assert "permitted_dataframes needs pandas: `pip install 'airflow-consent-retl[pandas]'`" in ended.stderr

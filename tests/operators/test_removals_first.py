@@ -11,7 +11,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from support.permitting import AirflowFailException
+from support.log_lines import task_fails
 
 from airflow_consent_retl.operators import (
     ConsentFilterOperator,
@@ -62,7 +62,7 @@ def to_files(sql: str, folder: Path, **parameters: Any) -> Any:
 
 
 def failure(work: Callable[[], object]) -> str:
-    with pytest.raises(AirflowFailException) as failed:
+    with task_fails() as failed:
         work()
     return str(failed.value)
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 from support.crm_sync import CONSENT, FIELDS, SQL, CrmSync
-from support.permitting import AirflowFailException, AirflowSkipException
+from support.log_lines import task_fails
+from support.permitting import AirflowSkipException
 
 from airflow_consent_retl.cli.dag_files import tasks_of
 from airflow_consent_retl.hooks.ledgers import open_ledger
@@ -97,14 +98,14 @@ def test_who_was_to_be_taken_back_is_removed_or_not_for_each_cause(crm: CrmSync)
 def test_a_run_that_sent_and_removed_nothing_has_no_report(crm: CrmSync) -> None:
     crm.sync(context=context("first"))
 
-    with pytest.raises(AirflowSkipException, match="neither sent nor removed"):
+    with task_fails(kind=AirflowSkipException, match="neither sent nor removed"):
         ConsentReportOperator(task_id="report", workspace=crm.workspace).execute(context("another"))
 
 
 def test_a_place_that_is_no_html_file_fails_the_task(crm: CrmSync) -> None:
     crm.sync(context=context("first"))
 
-    with pytest.raises(AirflowFailException, match=r"does not end in `\.html`"):
+    with task_fails(match=r"does not end in `\.html`"):
         ConsentReportOperator(task_id="report", to="s3://bucket/report", workspace=crm.workspace).execute(
             context("first")
         )

@@ -10,9 +10,9 @@ import pytest
 from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import BaseSerialization
 from support.guarding import World, receiving, webhook
+from support.log_lines import task_fails
 from support.servers import Receiver
 
-from airflow_consent_retl.compat import AirflowFailException
 from airflow_consent_retl.consent import parse_policy
 from airflow_consent_retl.fields import columns, consent, constant, expression
 from airflow_consent_retl.operators import ConsentFilterOperator, LoadToWebhookOperator
@@ -144,7 +144,7 @@ def test_a_filter_that_did_not_mark_the_answers_is_refused_before_a_request(worl
     world.told = {}
     world.answers(True, None)
 
-    with pytest.raises(AirflowFailException, match=r'run the filter again.*answers=\{"ads": \["C0005"\]\}'):
+    with task_fails(match=r'run the filter again.*answers=\{"ads": \["C0005"\]\}'):
         world.load(webhook(fields=STATUS), policy=ANY)
 
     assert vendor.received == []
@@ -171,7 +171,7 @@ def test_only_a_category_that_the_policy_requires_or_guards_the_field_with_is_to
         world.load(webhook(fields=fields), policy=policy)
         assert told(vendor) == ["yes"]
         return
-    with pytest.raises(AirflowFailException, match=message):
+    with task_fails(match=message):
         world.load(webhook(fields=fields), policy=policy)
     assert vendor.received == []
 
@@ -180,7 +180,7 @@ def test_a_guard_of_another_field_is_no_reason_to_tell_the_answer_in_this_one(wo
     world.answers(True)
     fields = {**OR_NULL, "status": consent("C0005", granted="subscribed")}
 
-    with pytest.raises(AirflowFailException, match=r"guard the field with it .*\["):
+    with task_fails(match=r"guard the field with it .*\["):
         world.load(webhook(fields=fields), policy=GUARDING)
 
     assert vendor.received == []
@@ -193,7 +193,7 @@ def test_an_answer_that_was_told_cannot_leave_the_mapping_as_long_as_people_may_
     world.load(webhook(fields=STATUS), policy=ANY)
     before = len(vendor.received)
 
-    with pytest.raises(AirflowFailException, match="the destination would keep a yes of people who take it back"):
+    with task_fails(match="the destination would keep a yes of people who take it back"):
         world.load(webhook(fields={"id": "id"}), policy=ANY)
 
     assert len(vendor.received) == before

@@ -13,7 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from support.crm_sync import CONSENT, FIELDS, POLICY, CrmSync
-from support.permitting import AirflowFailException, changed_by_hand, unsigned_by_hand
+from support.log_lines import task_fails
+from support.permitting import changed_by_hand, unsigned_by_hand
 
 from airflow_consent_retl.cli.app import main
 from airflow_consent_retl.errors import RefusedError
@@ -99,7 +100,7 @@ def test_a_permitted_set_that_was_made_by_hand_is_not_sent(
 ) -> None:
     made = forged(crm, crm.permitted(), crm.path / place, **changed)
 
-    with pytest.raises(AirflowFailException, match="has a false signature, so someone else changed or wrote it"):
+    with task_fails(match="has a false signature, so someone else changed or wrote it"):
         load(crm, made, **options)
     assert not has_table(crm)
 
@@ -116,7 +117,7 @@ def test_a_manifest_without_a_signature_is_not_taken(crm: CrmSync) -> None:
     real = crm.permitted()
     sha256 = unsigned_by_hand(document_of(real))
 
-    with pytest.raises(AirflowFailException, match="is not signed, so an earlier release or a stranger wrote it"):
+    with task_fails(match="is not signed, so an earlier release or a stranger wrote it"):
         load(crm, {**real, "sha256": sha256})
     assert not has_table(crm)
 
@@ -126,7 +127,7 @@ def test_a_signed_set_that_was_copied_elsewhere_is_not_taken(crm: CrmSync) -> No
     shutil.copytree(manifest_folder(real["manifest"]).path, crm.path / "copy")
     copy = {**real, "manifest": f"{(crm.path / 'copy').as_uri()}/manifest.json"}
 
-    with pytest.raises(AirflowFailException, match="is a copy of"):
+    with task_fails(match="is a copy of"):
         load(crm, copy)
     assert load(crm, real)["accepted"] == 2
 
@@ -135,7 +136,7 @@ def test_a_snapshot_that_was_made_by_hand_is_not_filtered(crm: CrmSync) -> None:
     real = crm.extracted()
     made = {**real, "sha256": changed_by_hand(document_of(real), model="other")}
 
-    with pytest.raises(AirflowFailException, match="has a false signature"):
+    with task_fails(match="has a false signature"):
         ConsentFilterOperator(
             task_id="consent", snapshot=made, policy=POLICY, consent=CONSENT, destinations=["crm"]
         ).execute({})
@@ -149,7 +150,7 @@ def test_the_key_file_of_the_workspace_that_a_set_names_proves_nothing(
     made = crm.permitted()
     monkeypatch.setenv("AIRFLOW_HOME", str(crm.path / "own"))
 
-    with pytest.raises(AirflowFailException, match=r"was signed with key .* set `\[consent_retl\] digest_key` alike"):
+    with task_fails(match=r"was signed with key .* set `\[consent_retl\] digest_key` alike"):
         load(crm, made)
 
 
@@ -166,7 +167,7 @@ def test_a_set_signed_before_a_rotation_is_sent_after_it_and_its_causes_are_foun
     before = crm.permitted()
     monkeypatch.setenv(KEY, NEW)
 
-    with pytest.raises(AirflowFailException, match="add a secret that was replaced to `digest_key_previous`"):
+    with task_fails(match="add a secret that was replaced to `digest_key_previous`"):
         load(crm, before)
     monkeypatch.setenv(PREVIOUS, OLD)
 

@@ -18,7 +18,7 @@ import pytest
 from support.customer_match import CONN_ID, connection_to
 from support.data_manager_server import DataManager, data_manager
 from support.iab_strings import VENDOR, core, disclosed, gpp, tcf
-from support.permitting import AirflowFailException
+from support.log_lines import task_fails
 from support.postgres import Postgres, postgres
 from support.servers import Receiver, receiver
 
@@ -252,7 +252,7 @@ def test_who_withdraws_between_filter_and_load_is_withheld_by_the_column_that_co
 def test_a_slip_is_refused_by_the_filter_whichever_columns_a_destination_needs(world: World) -> None:
     world.execute(CUSTOMERS)
 
-    with pytest.raises(AirflowFailException, match="column `c0009` is not in the model, did you mean `c0002`"):
+    with task_fails(match="column `c0009` is not in the model, did you mean `c0002`"):
         world.permitted(two_categories("lake", "crm_table"), {"C0002": "c0009", "C0004": "c0004"})
 
 
@@ -267,7 +267,7 @@ def test_a_slip_that_a_new_policy_brings_up_is_refused_by_the_load(
     policy["categories"].append({"id": "marketing", "name": "Marketing", "destinations": ["webhook"]})
     monkeypatch.setenv("AIRFLOW_VAR_SLIP", json.dumps(policy))
 
-    with pytest.raises(AirflowFailException, match="column `c0009` is not in the model, did you mean `c0002`"):
+    with task_fails(match="column `c0009` is not in the model, did you mean `c0002`"):
         world.load("lake", permitted, "variable:slip")
 
 

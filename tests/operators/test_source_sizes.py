@@ -10,9 +10,9 @@ from typing import Any
 
 import duckdb
 import pytest
+from support.log_lines import task_fails
 from support.postgres import Postgres, postgres
 
-from airflow_consent_retl.compat import AirflowFailException
 from airflow_consent_retl.consent import (
     ConsentSource,
     ExternalConsent,
@@ -111,7 +111,7 @@ def test_a_source_that_lost_more_than_its_share_fails_with_both_numbers(
     model.extract(source)
     model.fill(left, without=20)
 
-    with pytest.raises(AirflowFailException, match=rf"it has {left} rows with a key, and had 10 .*max_shrink_ratio=1$"):
+    with task_fails(match=rf"it has {left} rows with a key, and had 10 .*max_shrink_ratio=1$"):
         model.extract(source)
 
 
@@ -121,7 +121,7 @@ def test_a_source_may_lose_its_share_and_may_grow(model: Model) -> None:
         model.extract(never(), consents())
     model.fill(20)
 
-    with pytest.raises(AirflowFailException, match=r"consent_sources\[0\]: it has 20 rows with a key, and had 30"):
+    with task_fails(match=r"consent_sources\[0\]: it has 20 rows with a key, and had 30"):
         model.extract(never(), consents())
 
 
@@ -139,7 +139,7 @@ def test_a_source_is_known_by_its_query_or_by_its_column(model: Model, renamed: 
     model.fill(1)
 
     if shrinks:
-        with pytest.raises(AirflowFailException, match="it has 1 rows with a key, and had 10"):
+        with task_fails(match="it has 1 rows with a key, and had 10"):
             model.extract(renamed)
     else:
         model.extract(renamed)
@@ -149,11 +149,11 @@ def test_an_extraction_that_fails_records_no_size(model: Model) -> None:
     model.fill(10)
     model.extract(never())
     model.fill(9)
-    with pytest.raises(AirflowFailException, match="not unique"):
+    with task_fails(match="not unique"):
         model.extract(never(), sql="SELECT id FROM people UNION ALL SELECT 1")
     model.fill(5)
     for _ in range(2):
-        with pytest.raises(AirflowFailException, match="it has 5 rows with a key, and had 10"):
+        with task_fails(match="it has 5 rows with a key, and had 10"):
             model.extract(never())
 
 
@@ -165,7 +165,7 @@ def test_a_shorter_source_is_accepted_by_one_run_with_the_share_of_one(model: Mo
     model.extract(never())
     model.fill(1)
 
-    with pytest.raises(AirflowFailException, match="it has 1 rows with a key, and had 2"):
+    with task_fails(match="it has 1 rows with a key, and had 2"):
         model.extract(never())
 
 
@@ -220,7 +220,7 @@ def filled_again(
 def test_a_source_that_shrank_before_a_load_asks_it_again_fails_the_load(model: Model) -> None:
     run, _ = filled_again(model, 5, consents(), waits=True)
 
-    with pytest.raises(AirflowFailException, match=r"it has 5 rows with a key, and had 10 .*max_shrink_ratio=0\.2"):
+    with task_fails(match=r"it has 5 rows with a key, and had 10 .*max_shrink_ratio=0\.2"):
         run()
 
     model.fill(8)
@@ -230,7 +230,7 @@ def test_a_source_that_shrank_before_a_load_asks_it_again_fails_the_load(model: 
 def test_the_fast_lane_removes_no_one_on_the_word_of_a_source_that_shrank(model: Model) -> None:
     _, withdraw = filled_again(model, 2, consents())
 
-    with pytest.raises(AirflowFailException, match="it has 2 rows with a key, and had 10"):
+    with task_fails(match="it has 2 rows with a key, and had 10"):
         withdraw()
 
     model.fill(9)
@@ -258,13 +258,13 @@ def test_a_table_with_too_few_rows_is_no_answer_when_consent_is_asked_again(
 ) -> None:
     run, withdraw = filled_again(model, 7, *sources, identities=identities, waits=True)
 
-    with pytest.raises(AirflowFailException, match=message.format(4)):
+    with task_fails(match=message.format(4)):
         run()
 
     model.fill(8)
     assert run()["accepted"] == 3
     model.fill(3)
-    with pytest.raises(AirflowFailException, match=message.format(0)):
+    with task_fails(match=message.format(0)):
         withdraw()
     model.fill(8)
     assert withdraw()["crm"]["removed"] == 0
@@ -283,7 +283,7 @@ def test_a_file_of_sizes_that_cannot_be_read_refuses(model: Model, tmp_path: Pat
     model.extract(never())
     (tmp_path / "workspace" / "source_sizes" / "people" / "sizes.json").write_text('[{"rows": "many"}]')
 
-    with pytest.raises(AirflowFailException, match=r"sizes\.json: not the sizes of consent sources"):
+    with task_fails(match=r"sizes\.json: not the sizes of consent sources"):
         model.extract(never())
 
 

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from airflow.sdk import BaseHook
 from support.guarding import FIELDS, POLICY, World, receiving, webhook
+from support.log_lines import task_fails
 from support.postgres import Postgres
 from support.servers import Receiver, apply_and, reset, status
 
-from airflow_consent_retl.compat import AirflowFailException
 from airflow_consent_retl.errors import DestinationUnavailableError
 from airflow_consent_retl.operators import LoadToFilesOperator, LoadToSqlTableOperator
 from airflow_consent_retl.reports import person_history
@@ -138,7 +138,7 @@ def test_a_load_that_is_refused_clears_the_field_all_the_same(world: World, vend
     world.load(webhook(fields=FIELDS))
     world.answers(False, True)
 
-    with pytest.raises(AirflowFailException, match="the policy guards field `phone`") as refused:
+    with task_fails(match="the policy guards field `phone`") as refused:
         world.load(webhook(fields={"id": "id"}))
 
     assert str(refused.value).endswith("withdrawn fields were cleared of 1 person")
@@ -154,7 +154,7 @@ def test_a_refusal_of_the_receiver_fails_the_task_until_the_next_load_sends_the_
     world.answers(False, True)
     vendor.answers = [status(422)]
 
-    with pytest.raises(AirflowFailException, match="did not clear withdrawn fields of 1 of 1 people"):
+    with task_fails(match="did not clear withdrawn fields of 1 of 1 people"):
         world.withdraw(load)
 
     assert vendor.people[0]["phone"] == "+490"
@@ -187,7 +187,7 @@ def test_a_value_that_a_trigger_keeps_is_not_cleared(world: World, monkeypatch: 
     hook.run("CREATE TRIGGER keep BEFORE UPDATE ON people WHEN new.id = 0 BEGIN SELECT RAISE(IGNORE); END")
     world.answers(False, False)
 
-    with pytest.raises(AirflowFailException, match=r"fields of 1 of 2 people.*not_cleared 1"):
+    with task_fails(match=r"fields of 1 of 2 people.*not_cleared 1"):
         world.withdraw(table_load())
 
     assert rows(hook) == [(0, "+490", "kept"), (1, None, "kept")]
@@ -210,7 +210,7 @@ def test_a_column_that_cannot_be_cleared_fails_the_task(
     hook.run(change, split_statements=True, autocommit=True)
     world.answers(False, True)
 
-    with pytest.raises(AirflowFailException, match=code):
+    with task_fails(match=code):
         world.withdraw(table_load())
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 from support.guarding import FIELDS, World, receiving, webhook
+from support.log_lines import task_fails
 
-from airflow_consent_retl.compat import AirflowFailException
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.fields import consent
 from airflow_consent_retl.operators import LoadToSqlTableOperator
@@ -87,7 +87,7 @@ def test_a_destination_that_cannot_write_so_refuses_before_a_request(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with receiving(monkeypatch) as vendor:
-        with pytest.raises(AirflowFailException, match="WebhookDestination can upsert, not `create_only`"):
+        with task_fails(match="WebhookDestination can upsert, not `create_only`"):
             world.load(webhook(fields=FIELDS, write="create_only"))
 
         assert vendor.received == []

@@ -20,7 +20,7 @@ from parity.rounds import Script, every_change, with_ids
 from parity.snowflake_engine import SnowflakeEngine
 from parity.syncs import Sync
 from parity.workspaces import Both, without_run_names
-from support.permitting import AirflowFailException
+from support.log_lines import task_fails
 
 from airflow_consent_retl.consent import ConsentMappingLike, ConsentObject, Literals
 
@@ -262,6 +262,6 @@ def of_rows(warehouse: Engine, root: Path, people: Sequence[Person]) -> Both:
 
 
 def failure(action: Callable[[], object]) -> str:
-    with pytest.raises(AirflowFailException) as failed:
+    with task_fails() as failed:
         action()
     return str(failed.value)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from support.crm_sync import CrmSync
-from support.permitting import AirflowFailException
+from support.log_lines import task_fails
 from support.servers import Receiver, receiver, says
 
 from airflow_consent_retl.cli.app import main
@@ -152,5 +152,5 @@ def test_a_retry_sends_only_those_rejected_last_time_who_are_still_permitted(crm
 
 
 def test_a_retry_without_a_load_before_is_refused(crm: CrmSync) -> None:
-    with pytest.raises(AirflowFailException, match=r"needs the record of an earlier load, and there is none"):
+    with task_fails(match=r"needs the record of an earlier load, and there is none"):
         _load(crm, mode="retry_rejected")

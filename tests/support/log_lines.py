@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import pytest
+
+from airflow_consent_retl.compat import AirflowFailException
 from airflow_consent_retl.progress import LINE
 
 # A command that a shell is to take as it is shown goes on after a backslash.
@@ -25,6 +30,17 @@ def fitting(error: BaseException) -> str:
     too_long = [line for line in str(error).splitlines() if len(line) > LINE and len(line.split()) > 1]
     assert too_long == []
     return unwrapped(str(error))
+
+
+@contextmanager
+def task_fails(
+    *, match: str = "", kind: type[Exception] = AirflowFailException
+) -> Iterator[pytest.ExceptionInfo[Exception]]:
+    """Expect that a task ends with an error of a kind: its text fits, and has a pattern, without its line ends."""
+    with pytest.raises(kind) as failed:
+        yield failed
+    failed.value.args = (fitting(failed.value),)
+    assert re.search(match, str(failed.value)), f"{match!r} is not in {str(failed.value)!r}"
 
 
 def row_of(lines: list[str], title: str) -> dict[str, int]:

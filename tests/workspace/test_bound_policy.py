@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.permitting import AirflowFailException
+from support.log_lines import task_fails
 from support.postgres import Postgres
 
 from airflow_consent_retl.consent import ConsentSource
@@ -109,5 +109,5 @@ def test_the_policys_source_and_list_decide_although_the_dag_names_neither(
     ],
 )
 def test_a_dag_cannot_bring_the_column_itself(place: str | None, more: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(AirflowFailException, match=sentence):
+    with task_fails(match=sentence):
         extract(place, **more)

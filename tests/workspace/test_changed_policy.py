@@ -6,9 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from support.log_lines import task_fails
 from support.warehouse_sync import POLICY, Sync
-
-from airflow_consent_retl.compat import AirflowFailException
 
 OTHER = POLICY["categories"][1]
 GUARD = POLICY["categories"][0]
@@ -25,7 +24,7 @@ def test_what_was_guarded_at_the_last_run_is_not_open_by_omission(
 ) -> None:
     for sync in syncs:
         sync.run()
-        with pytest.raises(AirflowFailException, match="destination `crm` required `C1` at the last run"):
+        with task_fails(match="destination `crm` required `C1` at the last run"):
             sync.permit({"categories": categories})
         assert len(sync.people()) == 800
 
@@ -34,7 +33,7 @@ def test_a_policy_that_releases_many_is_stopped_by_default(syncs: list[Sync]) ->
     loose = {"categories": [{**GUARD, "regime": "exempt", "reason": "own use", "owner": "law"}, OTHER]}
     for sync in syncs:
         sync.run()
-        with pytest.raises(AirflowFailException, match=r"max_released_ratio is 0\.05 by default"):
+        with task_fails(match=r"max_released_ratio is 0\.05 by default"):
             sync.permit(loose)
 
 
@@ -47,7 +46,7 @@ def test_people_whom_only_a_stricter_policy_denies_did_not_withdraw_and_are_guar
 ) -> None:
     for sync in syncs:
         sync.run()
-        with pytest.raises(AirflowFailException, match=r"policy_changed \d+"):
+        with task_fails(match=r"policy_changed \d+"):
             sync.run(STRICTER, max_removed_ratio=0.0)
         assert len(sync.people()) == 800
 
@@ -88,7 +87,7 @@ def test_the_fast_lane_knows_a_stricter_policy_from_a_withdrawal(
 def test_a_destination_that_the_policy_closes_is_emptied_only_if_the_load_allows_it(syncs: list[Sync]) -> None:
     for sync in syncs:
         sync.run()
-        with pytest.raises(AirflowFailException, match=r"destination_unmapped 800"):
+        with task_fails(match=r"destination_unmapped 800"):
             sync.run(CLOSED, max_removed_ratio=0.5)
         assert len(sync.people()) == 800
 

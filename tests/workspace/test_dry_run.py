@@ -12,10 +12,10 @@ from urllib.parse import urlparse
 
 import pytest
 from airflow.sdk import DAG
+from support.log_lines import task_fails
 from support.postgres import Postgres
 from support.warehouse_sync import FIELDS, POLICY, Sync, in_staging
 
-from airflow_consent_retl.compat import AirflowFailException
 from airflow_consent_retl.delivery.ledger import Ledger
 from airflow_consent_retl.delivery.ledger.records import SyncName
 from airflow_consent_retl.errors import SyncBusyError
@@ -109,7 +109,7 @@ def test_a_limit_that_would_stop_the_run_is_in_the_plan_with_what_it_would_hold_
         assert plan["held_back"] == {"added": 0, "updated": 0, "removed": 3}
         assert (plan["accepted"], plan["removed"]) == (0, 1)
 
-        with pytest.raises(AirflowFailException, match="1 explicit withdrawals were carried out"):
+        with task_fails(match="1 explicit withdrawals were carried out"):
             sync.load(permitted, max_removed_ratio=0.0)
         assert len(sync.people()) == 799
 

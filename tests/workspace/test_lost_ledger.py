@@ -7,10 +7,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from support.log_lines import task_fails
 from support.postgres import Postgres
 from support.warehouse_sync import Sync, in_staging
 
-from airflow_consent_retl.compat import AirflowFailException
 from airflow_consent_retl.hooks.upkeep import adopt
 
 
@@ -24,9 +24,9 @@ def test_a_lost_ledger_is_refused_and_what_the_workspace_has_can_be_adopted(
     Path(urlsplit(sync.workspace).path, "ledger.db").unlink()
     change("UPDATE customers SET ok = false WHERE id = 'c1'")
 
-    with pytest.raises(AirflowFailException, match="belongs to ledger"):
+    with task_fails(match="belongs to ledger"):
         sync.run()
-    with pytest.raises(AirflowFailException, match="belongs to ledger"):
+    with task_fails(match="belongs to ledger"):
         sync.withdraw()
     assert in_staging(customers).count("delivered") == delivered
     (adopted,) = adopt(workspace=sync.workspace)

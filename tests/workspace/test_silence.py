@@ -6,15 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from support.log_lines import task_fails
 from support.warehouse_sync import Sync
-
-from airflow_consent_retl.compat import AirflowFailException
 
 ONLY_YES = "SELECT * FROM customers WHERE ok"
 
 
 def refused(sync: Sync, **parameters: Any) -> str:
-    with pytest.raises(AirflowFailException) as refusal:
+    with task_fails() as refusal:
         sync.withdraw(**parameters)
     return str(refusal.value)
 
@@ -117,11 +116,11 @@ def test_a_wave_of_absences_is_held_back_by_the_guard(syncs: list[Sync], change:
     for sync in syncs:
         limits: dict[str, Any] = {"sql": ONLY_YES, "absent": "withdrawn", "max_removed_ratio": 0.01}
         assert "withdrawn_by_absence" in refused(sync, **limits)
-        with pytest.raises(AirflowFailException, match="withdrawn_by_absence"):
+        with task_fails(match="withdrawn_by_absence"):
             sync.run(**limits)
         assert len(sync.people()) == 800
 
 
 def test_a_choice_that_does_not_exist_is_refused(syncs: list[Sync]) -> None:
-    with pytest.raises(AirflowFailException, match="absent is one of left_model, withdrawn, not `gone`"):
+    with task_fails(match="absent is one of left_model, withdrawn, not `gone`"):
         syncs[0].run(absent="gone")

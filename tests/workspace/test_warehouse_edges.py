@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from support.log_lines import task_fails
 from support.postgres import Postgres
 
-from airflow_consent_retl.compat import AirflowFailException
 from airflow_consent_retl.consent import BitMask, Literals
 from airflow_consent_retl.operators import ConsentFilterOperator, ExtractModelOperator
 from airflow_consent_retl.storage.location import manifest_folder
@@ -54,7 +54,7 @@ def test_an_edge_is_refused_in_both_with_the_same_words(expression: str, custome
 
     messages = []
     for workspace in WORKSPACES:
-        with pytest.raises(AirflowFailException) as refusal:
+        with task_fails() as refusal:
             extract(sql, workspace)
         messages.append(str(refusal.value))
 
@@ -74,7 +74,7 @@ def test_values_just_inside_the_edges_are_taken_by_both(customers: Postgres) -> 
 )
 @pytest.mark.parametrize("workspace", WORKSPACES)
 def test_a_column_with_a_reserved_name_is_refused(name: str, workspace: str | None, customers: Postgres) -> None:
-    with pytest.raises(AirflowFailException, match=f"column `{name}` begins with `consent_retl_`"):
+    with task_fails(match=f"column `{name}` begins with `consent_retl_`"):
         extract(f'SELECT 1 AS id, true AS "{name}"', workspace)
 
 

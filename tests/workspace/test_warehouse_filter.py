@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.log_lines import task_fails
 from support.permitting import changed_by_hand
 from support.postgres import Postgres
 
-from airflow_consent_retl.compat import AirflowFailException
 from airflow_consent_retl.consent import ConsentObject, ConsentObjectKey, Literals
 from airflow_consent_retl.databases.staging import new_name
 from airflow_consent_retl.errors import RefusedError
@@ -123,13 +123,13 @@ def test_ids_that_are_missing_or_occur_twice_are_denied_everywhere_or_fail(custo
             "UPDATE customers SET id = 'c7' WHERE id = 'c8'; UPDATE customers SET id = NULL WHERE id = 'c9'"
         )
 
-    with pytest.raises(AirflowFailException, match="is NULL in 1 of 2,000 rows"):
+    with task_fails(match="is NULL in 1 of 2,000 rows"):
         extract("warehouse:staging")
     lake, staged = (
         manifest_of(permit(extract(workspace, check_primary_key=False), on_duplicate_id="deny"))
         for workspace in (None, "warehouse:staging")
     )
-    with pytest.raises(AirflowFailException, match="1 ids of `id` occur more than once"):
+    with task_fails(match="1 ids of `id` occur more than once"):
         permit(extract("warehouse:staging", check_primary_key=False))
 
     assert staged.destinations == lake.destinations
@@ -140,9 +140,9 @@ def test_a_task_that_fails_leaves_no_table(customers: Postgres) -> None:
     snapshot = extract("warehouse:staging")
     before = staging_tables(customers)
 
-    with pytest.raises(AirflowFailException, match="max_denied_ratio"):
+    with task_fails(match="max_denied_ratio"):
         permit(snapshot, max_denied_ratio=0.01)
-    with pytest.raises(AirflowFailException, match="is not unique"):
+    with task_fails(match="is not unique"):
         extract("warehouse:staging", primary_key="level")
 
     assert staging_tables(customers) == before
@@ -154,14 +154,14 @@ def test_a_consent_column_that_was_renamed_stops_the_run_with_the_near_match(cus
     snapshot = extract("warehouse:staging")
     before = staging_tables(customers)
 
-    with pytest.raises(AirflowFailException, match=r"`ok`.*`ok_`"):
+    with task_fails(match=r"`ok`.*`ok_`"):
         permit(snapshot)
 
     assert staging_tables(customers) == before
 
 
 def test_a_consent_column_in_another_case_is_refused_with_its_spelling(customers: Postgres) -> None:
-    with pytest.raises(AirflowFailException, match="did you mean `ok`"):
+    with task_fails(match="did you mean `ok`"):
         permit(extract("warehouse:staging"), consent=CONSENT | {"C1": "OK"})
 
 
@@ -170,7 +170,7 @@ def test_rows_that_changed_after_the_extraction_are_refused(customers: Postgres)
     with customers.connect() as connection:
         connection.execute(f"DELETE FROM staging.{staging_tables(customers)[0]} WHERE id = 'c1'")
 
-    with pytest.raises(AirflowFailException, match="contains 1,999 rows, its manifest says 2,000"):
+    with task_fails(match="contains 1,999 rows, its manifest says 2,000"):
         permit(snapshot)
 
 

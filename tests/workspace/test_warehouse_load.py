@@ -6,10 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from support.log_lines import task_fails
 from support.postgres import Postgres
 from support.warehouse_sync import POLICY, Sync, in_staging
-
-from airflow_consent_retl.compat import AirflowFailException
 
 
 def both(syncs: list[Sync], **parameters: Any) -> dict[str, Any]:
@@ -100,7 +99,7 @@ def test_a_guard_stops_the_run_and_explicit_withdrawals_are_carried_out(
     change("DELETE FROM customers WHERE id LIKE '%2'; UPDATE customers SET ok = false WHERE id = 'c1'")
 
     for sync in syncs:
-        with pytest.raises(AirflowFailException, match="1 explicit withdrawals were carried out"):
+        with task_fails(match="1 explicit withdrawals were carried out"):
             sync.run(max_removed_ratio=0.01)
 
     assert syncs[1].people() == syncs[0].people()
@@ -124,7 +123,7 @@ def test_a_drifted_field_does_not_delay_a_withdrawal(
     change(f"ALTER TABLE customers {drift}")
 
     for sync in syncs:
-        with pytest.raises(AirflowFailException, match=reason) as failed:
+        with task_fails(match=reason) as failed:
             sync.run()
         # Ids of another type cannot be matched with those delivered.
         found = "those of 800 people delivered who withdrew still wait to be removed"
@@ -146,7 +145,7 @@ def test_a_sync_of_files_goes_on_in_the_warehouse_and_is_refused_on_its_way_back
 
     assert (moved["unchanged"], moved["removed"]) == (798, 2)
     assert moved["removals_by_cause"] == {"consent_withdrawn": 1, "left_model": 1}
-    with pytest.raises(AirflowFailException, match="is in the warehouse"):
+    with task_fails(match="is in the warehouse"):
         lake.run()
 
 
@@ -177,5 +176,5 @@ def test_a_permitted_table_that_was_changed_is_refused(syncs: list[Sync], custom
         assert name is not None
         connection.execute(f"UPDATE staging.{name[0]} SET id = 'c3' WHERE id = 'c1'")
 
-    with pytest.raises(AirflowFailException, match="was changed after the filter"):
+    with task_fails(match="was changed after the filter"):
         sync.load(permitted)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_consent_retl.destinations.braze.options import VENDOR
+from airflow_consent_retl.destinations.braze import VENDOR
 from airflow_consent_retl.destinations.http.vendor_hook import VendorHook
 
 

@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from airflow_consent_retl.contract.destination import Batch
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes
+from airflow_consent_retl.destinations.braze import VENDOR
 from airflow_consent_retl.destinations.braze.braze_answers import (
     ask_again,
     outcomes_of_deletion,
@@ -37,7 +38,7 @@ from airflow_consent_retl.destinations.braze.opt_outs import (
     BrazeUser,
     PresentStates,
 )
-from airflow_consent_retl.destinations.braze.options import VENDOR, WITHDRAWAL_CHOICES, BrazeOptions
+from airflow_consent_retl.destinations.braze.options import WITHDRAWAL_CHOICES, BrazeOptions
 from airflow_consent_retl.destinations.braze.user_objects import (
     EXTERNAL_ID,
     GRANTING,

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from airflow_consent_retl.contract.spec import DestinationSpec
+from airflow_consent_retl.destinations.braze import VENDOR
 from airflow_consent_retl.destinations.http.options import HttpOptions
-from airflow_consent_retl.destinations.http.vendor import Vendor
-from airflow_consent_retl.destinations.http.vendor_auth import ApiKey
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.braze.destination import BrazeDestination
@@ -21,18 +20,6 @@ WITHDRAWAL_CHOICES: dict[str, str] = {
     "delete": "Braze deletes the user for good.",
 }
 MOST_ROWS = 75
-VENDOR = Vendor(
-    conn_type="consentbraze",
-    name="Braze",
-    hook="airflow_consent_retl.destinations.braze.braze_hook.BrazeHook",
-    host=None,
-    host_example="https://rest.iad-01.braze.com",
-    authentication=ApiKey(prefix="Bearer ", label="REST API key"),
-    # An object without an identifier: a valid key gets 400, and nothing changes.
-    test="POST /users/track",
-    test_body=b'{"attributes": [{}]}',
-    test_statuses=(400,),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,9 @@ the reference at https://docs.customer.io/integrations/api/track/, read 2026-11-
 
 from __future__ import annotations
 
-from airflow_consent_retl.destinations.customerio.options import VENDOR, CustomerioId
+from typing import TYPE_CHECKING
+
+from airflow_consent_retl.destinations.customerio import VENDOR
 from airflow_consent_retl.destinations.declared import (
     ByIndex,
     DeclaredRemoval,
@@ -22,6 +24,9 @@ from airflow_consent_retl.destinations.declared import (
     field,
     other_fields,
 )
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.destinations.customerio.options import CustomerioId
 
 _ANSWER = Errors(statuses=(200, 207), row=ByIndex("batch_index"), code="reason", may_be_missing=True)
 _OWN = "it belongs to the person, and a load would overwrite what they chose at Customer.io"

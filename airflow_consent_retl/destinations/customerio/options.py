@@ -6,23 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from airflow_consent_retl.destinations.declared.options import DeclaredSpec
-from airflow_consent_retl.destinations.http.vendor import Vendor
-from airflow_consent_retl.destinations.http.vendor_auth import LoginAndPassword
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.declared.declaration import DestinationDeclaration
 
 CustomerioId = Literal["id", "email", "cio_id"]
 CustomerioWithdrawal = Literal["leave_audience", "unsubscribe", "suppress", "delete"]
-
-VENDOR = Vendor(
-    conn_type="consentcustomerio",
-    name="Customer.io",
-    hook="airflow_consent_retl.destinations.customerio.customerio_hook.CustomerioHook",
-    host="https://track.customer.io",
-    authentication=LoginAndPassword(login="Site ID", password="API key"),  # noqa: S106 - labels
-    test="GET /api/v1/accounts/region",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

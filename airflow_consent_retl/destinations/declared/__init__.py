@@ -7,43 +7,25 @@ It has the records of a declaration, the placeholders of bodies, and the maps of
 
 from __future__ import annotations
 
-from airflow_consent_retl.destinations.declared.declaration import DeclaredRemoval, DestinationDeclaration, Rate
-from airflow_consent_retl.destinations.declared.declared_answers import (
-    Counts,
-    Errors,
-    RefusedLists,
-    RefusedValues,
-    Results,
-    StatedSuccess,
-    StatusOnly,
-)
-from airflow_consent_retl.destinations.declared.declared_request import DeclaredRequest
-from airflow_consent_retl.destinations.declared.placeholders import each_row, field, other_fields, parameter
-from airflow_consent_retl.destinations.declared.row_references import ById, ByIndex, ByPointer, InOrder
-from airflow_consent_retl.destinations.http.vendor_auth import BEARER, ApiKey, LoginAndPassword, OAuth2
+from airflow_consent_retl.late_names import late_names
 
-__all__ = [
-    "BEARER",
-    "ApiKey",
-    "ById",
-    "ByIndex",
-    "ByPointer",
-    "Counts",
-    "DeclaredRemoval",
-    "DeclaredRequest",
-    "DestinationDeclaration",
-    "Errors",
-    "InOrder",
-    "LoginAndPassword",
-    "OAuth2",
-    "Rate",
-    "RefusedLists",
-    "RefusedValues",
-    "Results",
-    "StatedSuccess",
-    "StatusOnly",
-    "each_row",
-    "field",
-    "other_fields",
-    "parameter",
-]
+_NAMES = {
+    "declared.declaration": ("DeclaredRemoval", "DestinationDeclaration", "Rate"),
+    "declared.declared_answers": (
+        "Counts",
+        "Errors",
+        "RefusedLists",
+        "RefusedValues",
+        "Results",
+        "StatedSuccess",
+        "StatusOnly",
+    ),
+    "declared.declared_request": ("DeclaredRequest",),
+    "declared.placeholders": ("each_row", "field", "other_fields", "parameter"),
+    "declared.row_references": ("ById", "ByIndex", "ByPointer", "InOrder"),
+    "http.vendor_auth": ("ApiKey", "BEARER", "LoginAndPassword", "OAuth2"),
+}
+MODULES = {name: f"airflow_consent_retl.destinations.{module}" for module, names in _NAMES.items() for name in names}
+
+__all__ = sorted(MODULES)  # noqa: PLE0605 - computed from the one list
+__getattr__, __dir__ = late_names(__name__, MODULES)

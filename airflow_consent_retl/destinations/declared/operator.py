@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_consent_retl.destinations.declared.declaration_checks import wrong_consent, wrong_fields
 from airflow_consent_retl.destinations.declared.options import DeclaredHttpSpec, DeclaredSpec, wrong_choices
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.operators.spec_load import SpecLoadOperator
@@ -64,6 +63,9 @@ def check_load(
     Raises:
         ConfigurationError: the message names all errors.
     """
+    # Late: other DAG files need no declaration.
+    from airflow_consent_retl.destinations.declared.declaration_checks import wrong_consent, wrong_fields
+
     wrong = wrong_choices(declaration, on_withdrawal=on_withdrawal, parameters=parameters)
     # A template, or the output of a task, is known when the task runs.
     if isinstance(fields, Mapping):

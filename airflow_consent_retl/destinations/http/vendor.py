@@ -2,8 +2,8 @@
 
     ACME = Vendor(conn_type="consentacme", name="Acme", host="https://api.acme.example", authentication=BEARER, …)
 
-A destination's `options.py` defines one under the name `VENDOR`; the provider info, the connection's form and its test
-are computed from it.
+The package of a destination, its `__init__.py`, defines one under the name `VENDOR`; the provider info, which every
+process of Airflow reads, the connection's form and its test are computed from it.
 """
 
 from __future__ import annotations

@@ -31,6 +31,7 @@ from airflow_consent_retl.destinations.http.record_changes import RecordChange
 from airflow_consent_retl.destinations.http.responses import ACCEPTED, answered_with
 from airflow_consent_retl.destinations.http.subscriptions import after_a_change, with_states
 from airflow_consent_retl.destinations.http.text_values import texts_of
+from airflow_consent_retl.destinations.hubspot import VENDOR
 from airflow_consent_retl.destinations.hubspot.contact_answers import (
     CATEGORIES,
     ask_again,
@@ -47,7 +48,7 @@ from airflow_consent_retl.destinations.hubspot.contacts import (
     contact_rows,
     subscription_of,
 )
-from airflow_consent_retl.destinations.hubspot.options import VENDOR, WITHDRAWAL_CHOICES, HubSpotOptions
+from airflow_consent_retl.destinations.hubspot.options import WITHDRAWAL_CHOICES, HubSpotOptions
 from airflow_consent_retl.destinations.hubspot.subscriptions import SubscriptionStates, Wanted
 from airflow_consent_retl.errors import ConfigurationError
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from airflow_consent_retl.contract.spec import DestinationSpec
 from airflow_consent_retl.destinations.http.options import HttpOptions
-from airflow_consent_retl.destinations.http.vendor import Vendor
-from airflow_consent_retl.destinations.http.vendor_auth import ApiKey
+from airflow_consent_retl.destinations.hubspot import VENDOR
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.hubspot.destination import HubSpotDestination
@@ -32,14 +31,6 @@ WITHDRAWAL_CHOICES: dict[str, str] = {
     "clear_fields": "The properties that the load names are emptied; the contact stays.",
 }
 MOST_ROWS = 100
-VENDOR = Vendor(
-    conn_type="consenthubspot",
-    name="HubSpot",
-    hook="airflow_consent_retl.destinations.hubspot.hubspot_hook.HubSpotHook",
-    host="https://api.hubapi.com",
-    authentication=ApiKey(prefix="Bearer ", label="Access token of a private app"),
-    test="GET /account-info/2026-09/details",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

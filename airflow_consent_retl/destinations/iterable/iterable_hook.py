@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from airflow_consent_retl.destinations.http.vendor_hook import VendorHook
-from airflow_consent_retl.destinations.iterable.options import VENDOR
+from airflow_consent_retl.destinations.iterable import VENDOR
 
 
 class IterableHook(VendorHook):

@@ -10,6 +10,8 @@ To unsubscribe from message types is not offered: that request replaces all opt-
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from airflow_consent_retl.destinations.declared import (
     DeclaredRemoval,
     DeclaredRequest,
@@ -23,7 +25,10 @@ from airflow_consent_retl.destinations.declared import (
     other_fields,
     parameter,
 )
-from airflow_consent_retl.destinations.iterable.options import VENDOR, IterableId
+from airflow_consent_retl.destinations.iterable import VENDOR
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.destinations.iterable.options import IterableId
 
 _OPT_OUTS = ("emailListIds", "unsubscribedChannelIds", "unsubscribedMessageTypeIds", "subscribedMessageTypeIds")
 _CODES = {"invalid": "invalid_id", "notFound": "not_found", "conflict": "conflict", "invalidData": "invalid_data"}

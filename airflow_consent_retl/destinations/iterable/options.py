@@ -6,23 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from airflow_consent_retl.destinations.declared.options import DeclaredSpec
-from airflow_consent_retl.destinations.http.vendor import Vendor
-from airflow_consent_retl.destinations.http.vendor_auth import ApiKey
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.declared.declaration import DestinationDeclaration
 
 IterableId = Literal["email", "userId"]
 IterableWithdrawal = Literal["leave_audience", "delete", "privacy_delete"]
-
-VENDOR = Vendor(
-    conn_type="consentiterable",
-    name="Iterable",
-    hook="airflow_consent_retl.destinations.iterable.iterable_hook.IterableHook",
-    host="https://api.iterable.com",
-    authentication=ApiKey(header="Api-Key"),
-    test="GET /api/lists",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

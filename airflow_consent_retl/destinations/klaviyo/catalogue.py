@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from airflow_consent_retl.contract.catalogue import CatalogueEntry, Source
+from airflow_consent_retl.destinations.klaviyo import REVISION
 from airflow_consent_retl.destinations.klaviyo.options import (
     MOST_BYTES,
     MOST_REMOVALS,
     MOST_ROWS,
-    REVISION,
     WITHDRAWAL_CHOICES,
 )
 

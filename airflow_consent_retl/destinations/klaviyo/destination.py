@@ -28,6 +28,7 @@ from airflow_consent_retl.destinations.http.account_destination import AccountDe
 from airflow_consent_retl.destinations.http.bodies import ShapedRows, json_body
 from airflow_consent_retl.destinations.http.destination import filled_with_nulls
 from airflow_consent_retl.destinations.http.json_api import JSON_API
+from airflow_consent_retl.destinations.klaviyo import VENDOR
 from airflow_consent_retl.destinations.klaviyo.import_jobs import (
     IMPORT,
     SUPPRESSION,
@@ -37,7 +38,7 @@ from airflow_consent_retl.destinations.klaviyo.import_jobs import (
     profile_of,
 )
 from airflow_consent_retl.destinations.klaviyo.known_profiles import members_of, profiles_of
-from airflow_consent_retl.destinations.klaviyo.options import VENDOR, WITHDRAWAL_CHOICES, KlaviyoOptions
+from airflow_consent_retl.destinations.klaviyo.options import WITHDRAWAL_CHOICES, KlaviyoOptions
 from airflow_consent_retl.destinations.klaviyo.removal_requests import removal_of
 from airflow_consent_retl.errors import ConfigurationError
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from airflow_consent_retl.destinations.http.vendor_hook import VendorHook
-from airflow_consent_retl.destinations.klaviyo.options import VENDOR
+from airflow_consent_retl.destinations.klaviyo import VENDOR
 
 
 class KlaviyoHook(VendorHook):

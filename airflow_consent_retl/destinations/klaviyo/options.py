@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from airflow_consent_retl.contract.spec import DestinationSpec
 from airflow_consent_retl.destinations.http.options import HttpOptions
-from airflow_consent_retl.destinations.http.vendor import Vendor
-from airflow_consent_retl.destinations.http.vendor_auth import ApiKey
+from airflow_consent_retl.destinations.klaviyo import VENDOR
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.klaviyo.destination import KlaviyoDestination
 
-REVISION = "2026-07-15"
 MOST_ROWS, MOST_REMOVALS, MOST_BYTES = 10_000, 100, 5_000_000
 KlaviyoId = Literal["external_id", "email", "phone_number"]
 KlaviyoWithdrawal = Literal["leave_list", "unsubscribe", "suppress", "privacy_delete"]
@@ -25,15 +23,6 @@ WITHDRAWAL_CHOICES: dict[str, str] = {
     "suppress": "The profile's e-mail address gets no e-mail marketing any more; the profile stays.",
     "privacy_delete": "Klaviyo deletes the profile and its history for good, as its privacy deletion.",
 }
-VENDOR = Vendor(
-    conn_type="consentklaviyo",
-    name="Klaviyo",
-    hook="airflow_consent_retl.destinations.klaviyo.klaviyo_hook.KlaviyoHook",
-    host="https://a.klaviyo.com",
-    authentication=ApiKey(prefix="Klaviyo-API-Key ", label="Private API key"),
-    headers={"revision": REVISION},
-    test="GET /api/accounts",
-)
 _ID = re.compile(r"[A-Za-z0-9]{1,40}")
 
 

@@ -1,6 +1,6 @@
 """Meta's Graph API: its connections, the proof of the app's secret, and the meaning of its errors. Imports no client.
 
-Read 2026-11-29: the version and the fields in the wheel facebook-business 26.0.3; errors on
+Read 2026-11-29: the fields in the wheel facebook-business 26.0.3; errors on
 https://developers.facebook.com/docs/graph-api/guides/error-handling and
 https://developers.facebook.com/docs/marketing-api/error-reference, the error of a flagged audience on
 https://developers.facebook.com/documentation/ads-commerce/marketing-api/reference/custom-audience/users, the proof on
@@ -11,21 +11,17 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_consent_retl.destinations.http.attempt import AttemptError
-from airflow_consent_retl.destinations.http.vendor import Vendor, vendor_address
-from airflow_consent_retl.destinations.http.vendor_auth import ApiKey
+from airflow_consent_retl.destinations.http.vendor import vendor_address
+from airflow_consent_retl.destinations.meta import META
 from airflow_consent_retl.errors import ConfigurationError, DestinationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from airflow_consent_retl.destinations.http.address import HttpAddress
     from airflow_consent_retl.destinations.http.client import Answer
-
-API_VERSION = "v26.0"
 
 FLAGGED_AUDIENCE = 1713230
 # Of the error 100: there is no such audience or dataset, or the token may not see it.
@@ -36,36 +32,6 @@ _THROTTLED = frozenset({4, 17, 32, 341, 613, *range(80000, 80015)})
 _FAILED = frozenset({1, 2})
 # The token, permissions, and what the app or the account may not do.
 _REFUSED = frozenset({3, 10, 102, 190, 294, 368, 803, *range(200, 300)})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GraphToken(ApiKey):
-    """An access token, and the app's secret for the apps that demand a proof of it."""
-
-    header: str = "Authorization"
-    prefix: str = "Bearer "
-    label: str = "Access token"
-
-    @property
-    def fields(self) -> Mapping[str, Mapping[str, Any]]:
-        """The app's secret."""
-        return {
-            "app_secret": {
-                "label": "App secret",
-                "description": "Only for an app that demands proof of it: each request then carries `appsecret_proof`.",
-                "schema": {"type": ["string", "null"], "format": "password"},
-            }
-        }
-
-
-META = Vendor(
-    conn_type="consentmeta",
-    name="Meta",
-    hook="airflow_consent_retl.destinations.meta.meta_hook.MetaHook",
-    host="https://graph.facebook.com",
-    authentication=GraphToken(),
-    test=f"GET /{API_VERSION}/me",
-)
 
 
 def graph_address(conn_id: str, endpoint: str) -> tuple[HttpAddress, str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from airflow_consent_retl.destinations.http.probe import probed
 from airflow_consent_retl.destinations.http.vendor_hook import VendorHook
-from airflow_consent_retl.destinations.meta.graph_api import META, proved_address
+from airflow_consent_retl.destinations.meta import META
+from airflow_consent_retl.destinations.meta.graph_api import proved_address
 
 
 class MetaHook(VendorHook):

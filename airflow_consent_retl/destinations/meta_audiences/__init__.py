@@ -1,1 +1,7 @@
 """Customer list audiences of Meta."""
+
+from __future__ import annotations
+
+from airflow_consent_retl.destinations.meta import META as VENDOR
+
+__all__ = ["VENDOR"]

@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from airflow_consent_retl.contract.spec import DestinationSpec
 from airflow_consent_retl.destinations.http.options import HttpOptions
-from airflow_consent_retl.destinations.meta.graph_api import META as VENDOR
 from airflow_consent_retl.destinations.meta.graph_api import graph_address
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.address import HttpAddress
     from airflow_consent_retl.destinations.meta_audiences.destination import MetaAudienceDestination
-
-__all__ = ["VENDOR"]
 
 MAX_USERS = 10_000
 """Of a request. https://developers.facebook.com/documentation/ads-commerce/marketing-api/reference/custom-audience/users,
@@ -89,7 +86,7 @@ class MetaAudienceSpec(MetaAudienceOptions, DestinationSpec):
         return MetaAudienceDestination(address, self, audience_id=self.audience_id, proof=proof)
 
     def _address(self) -> tuple[HttpAddress, str]:
-        from airflow_consent_retl.destinations.meta.graph_api import API_VERSION
+        from airflow_consent_retl.destinations.meta import API_VERSION
         from airflow_consent_retl.errors import ConfigurationError
 
         if not _ID.fullmatch(self.audience_id):

@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from airflow_consent_retl.contract.spec import DestinationSpec
 from airflow_consent_retl.destinations.http.options import HttpOptions
-from airflow_consent_retl.destinations.meta.graph_api import API_VERSION, graph_address
-from airflow_consent_retl.destinations.meta.graph_api import META as VENDOR
+from airflow_consent_retl.destinations.meta import API_VERSION
+from airflow_consent_retl.destinations.meta.graph_api import graph_address
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.meta_conversions.destination import MetaConversionsDestination
-
-__all__ = ["VENDOR"]
 
 MAX_EVENTS = 1000
 """Of a request. https://developers.facebook.com/documentation/ads-commerce/conversions-api/using-the-api, read

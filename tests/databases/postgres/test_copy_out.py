@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.log_lines import task_fails
 from support.postgres import Postgres
 
-from airflow_consent_retl.compat import AirflowFailException
 from airflow_consent_retl.databases.source import ModelQuery, read_model
 
 TEXTS = [
@@ -76,7 +76,7 @@ def test_a_value_without_a_counterpart_is_refused_and_not_quoted(
 ) -> None:
     sql = f"SELECT 1 AS id, 'canary' AS name, {expression} AS x"
 
-    with pytest.raises(AirflowFailException, match=re.escape(UNHOLDABLE[expression])) as refusal:
+    with task_fails(match=re.escape(UNHOLDABLE[expression])) as refusal:
         workspace.extract(sql, conn_id="pg")
 
     assert "canary" not in str(refusal.value)

@@ -7,9 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from support.log_lines import task_fails
 from support.postgres import Postgres
-
-from airflow_consent_retl.compat import AirflowFailException
 
 # A result with an array is read through a cursor, any other through COPY.
 PATHS = {"COPY": "", "cursor": ", ARRAY[1] AS list"}
@@ -52,7 +51,7 @@ def test_an_offset_with_seconds_is_the_same_instant(zone: str, path: str, worksp
 def test_an_instant_before_year_1_is_named(zone: str, path: str, workspace: Any) -> None:
     sql = f"SELECT 1 AS id, '0001-01-01 00:00:00'::timestamptz AS x{path}"
 
-    with pytest.raises(AirflowFailException, match="column `x` holds a year outside 1 to 9999 in 1 row"):
+    with task_fails(match="column `x` holds a year outside 1 to 9999 in 1 row"):
         workspace.extract(sql, conn_id="pg", session_time_zone=zone)
 
 
@@ -77,7 +76,7 @@ def test_a_cursor_names_column_kind_and_rows(
 ) -> None:
     sql = f"SELECT i AS id, CASE WHEN i > 1 THEN {expression} END AS x, ARRAY[1] AS list FROM generate_series(1, 3) i"
 
-    with pytest.raises(AirflowFailException) as refusal:
+    with task_fails() as refusal:
         workspace.extract(sql, conn_id="pg")
 
     assert f"column `x` holds {said}, which a snapshot cannot hold: leave the rows out, or" in str(refusal.value)
@@ -85,7 +84,7 @@ def test_a_cursor_names_column_kind_and_rows(
 
 def test_the_remedy_that_an_error_names_helps(workspace: Any, postgres_driver: Postgres) -> None:
     for expression in ("'infinity'::date", "'0044-03-15 BC'::date", "'24:00'::time", "'NaN'::numeric"):
-        with pytest.raises(AirflowFailException) as refusal:
+        with task_fails() as refusal:
             workspace.extract(f"SELECT 1 AS id, {expression} AS x", conn_id="pg")
         remedy = str(refusal.value).partition("or select ")[2]
 

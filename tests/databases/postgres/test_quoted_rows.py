@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from support.log_lines import task_fails
 from support.postgres import Postgres
 
-from airflow_consent_retl.compat import AirflowFailException
 from airflow_consent_retl.operators import ExtractModelOperator
 
 CANARY = "canary9f@x.example"
@@ -38,7 +38,7 @@ def people(postgres_driver: Postgres) -> Postgres:
 
 
 def refusal(sql: str, workspace: Any) -> str:
-    with pytest.raises(AirflowFailException) as refused:
+    with task_fails() as refused:
         ExtractModelOperator(
             task_id="extract", model="m", conn_id="pg", sql=sql, primary_key="id", workspace=workspace
         ).execute({})

@@ -12,8 +12,8 @@ import pytest
 from support.customer_match import CONN_ID, connection_to
 from support.data_manager_server import DataManager, Ending, data_manager
 from support.guarding import World
+from support.log_lines import task_fails
 
-from airflow_consent_retl.compat import AirflowFailException
 from airflow_consent_retl.destinations.data_manager.members import identified_by
 from airflow_consent_retl.errors import DestinationUnavailableError
 from airflow_consent_retl.operators import LoadToGoogleCustomerMatchOperator
@@ -87,7 +87,7 @@ def test_a_refused_load_takes_the_withdrawn_identifier_out_all_the_same(world: W
     world.load(audience_load(), sql=SQL)
     world.answers(True, False)
 
-    with pytest.raises(AirflowFailException, match="the policy guards field `phone`") as refused:
+    with task_fails(match="the policy guards field `phone`") as refused:
         world.load(audience_load(fields={"email": "email", "phone_2": "mobile"}), sql=SQL)
 
     assert str(refused.value).endswith("withdrawn fields were cleared of 1 person")
@@ -117,7 +117,7 @@ def test_an_identifier_that_google_did_not_take_out_fails_the_task(world: World,
     world.answers(False, True)
     google.endings = [Ending(state=3, apply=False)]
 
-    with pytest.raises(AirflowFailException, match="did not clear withdrawn fields of 1 of 1 people"):
+    with task_fails(match="did not clear withdrawn fields of 1 of 1 people"):
         world.withdraw(audience_load())
 
     assert world.withdraw(audience_load())["cleared"] == 1
