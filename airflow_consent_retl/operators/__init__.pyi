@@ -278,7 +278,7 @@ class LoadToMetaConversionsOperator(_LoadToMetaConversionsOperator):
         self,
         *,
         batch_rows: int = 1000,
-        concurrency: int = 8,
+        concurrency: int = 16,
         timeout_s: float = 60,
         max_attempts: int = 6,
         max_retry_s: float = 300,
