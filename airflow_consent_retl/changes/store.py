@@ -306,7 +306,7 @@ def lost_entries(state: DeliveredState, ask: Ask, *, absent: RemovalCause, on_fi
     if state.id_type is None:
         return LostEntries()
     with SubjectIndex(state.ids(), state.id_type) as people:
-        removed = people.not_permitted(ask(people.id_type), state.manifest.destination)
+        removed = people.asked(ask, state.manifest.destination)
         moments, without = people.moments, people.partial
     missing = removed.pop(RemovalCause.LEFT_MODEL, _NO_ENTRIES)
     if absent is not RemovalCause.LEFT_MODEL and len(missing):

@@ -122,7 +122,7 @@ class SourceRecheck(Recheck):
         self._carrying = carrying
 
     def _not_permitted(self) -> dict[str, NDArray[np.int64]]:
-        now = self._people.not_permitted(self.ask(self._people.id_type), self._destination)
+        now = self._people.asked(self.ask, self._destination)
         start = self._start
         found: dict[str, NDArray[np.int64]] = {str(cause): positions + start for cause, positions in now.items()}
         carrying = [

@@ -27,7 +27,7 @@ from airflow_consent_retl.consent import (
     RemovalCause,
     plan_consent,
 )
-from airflow_consent_retl.databases.source import ModelQuery, read_model
+from airflow_consent_retl.databases.source import ModelQuery, MoreMemoryNeededError, read_model
 from airflow_consent_retl.extraction.linked_rows import LinkedRows
 from airflow_consent_retl.extraction.reading import HookOf, Log, reading_with_consent
 from airflow_consent_retl.filtering.consent_answers import WITHOUT_FIELDS, ConsentAnswers
@@ -72,6 +72,7 @@ class ConsentQuestion:
         forgotten: the people of the model who were forgotten: no answer permits them.
         sizes: how many rows the sources had at the model's last extraction; None: they are not compared.
         answers: the categories whose answers the destinations get.
+        more_memory: give an embedded engine its full memory, after `MoreMemoryNeededError`.
     """
 
     hook: DbApiHook
@@ -89,6 +90,7 @@ class ConsentQuestion:
     forgotten: ForgottenPeople = NOBODY
     sizes: SourceSizes | None = None
     answers: Collection[str] = ()
+    more_memory: bool = False
 
     @property
     def needs_asking(self) -> bool:
@@ -155,7 +157,7 @@ class ConsentQuestion:
             primary_key=self.query.primary_key,
             column_types={name: type_ for name, type_ in self.query.column_types.items() if name in own},
             batch_rows=_BATCH_ROWS,
-            more_memory=True,
+            more_memory=self.more_memory,
             columns=own,
             time_zone=self.query.time_zone,
         )
@@ -235,6 +237,13 @@ class SubjectIndex:
             )
             self._fill(ids)
             self._resources = opening.pop_all()
+
+    def asked(self, ask: Ask, destination: str) -> dict[RemovalCause, NDArray[np.int64]]:
+        """Ask, and return `not_permitted`; ask once more where the rows are too wide for the memory of a plain scan."""
+        try:
+            return self.not_permitted(ask(self.id_type), destination)
+        except MoreMemoryNeededError:
+            return self.not_permitted(ask(self.id_type), destination)
 
     def not_permitted(
         self, answers: Iterator[ConsentAnswers], destination: str

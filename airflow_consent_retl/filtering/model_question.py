@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
+from airflow_consent_retl.databases.source import MoreMemoryNeededError
 from airflow_consent_retl.storage.forgotten import NOBODY
 
 if TYPE_CHECKING:
@@ -89,6 +91,7 @@ class ModelAsker:
         self._read_forgotten = read_forgotten
         self._read_sizes = read_sizes
         self._answers = tuple(answers)
+        self._more_memory = False
         self._required_before: Collection[str] | None = None
 
     def check(self) -> bool:
@@ -115,7 +118,15 @@ class ModelAsker:
     def ask(self, id_type: pa.DataType) -> Iterator[ConsentAnswers]:
         """Ask the source under the present policy. The ids are returned in this type."""
         self._log.info("asking connection `%s` for consent again", self._source.conn_id)
-        return self._question(id_type).ask(at=datetime.now(UTC))
+        question = replace(self._question(id_type), more_memory=self._more_memory)
+        return self._noting_memory(question.ask(at=datetime.now(UTC)))
+
+    def _noting_memory(self, answers: Iterator[ConsentAnswers]) -> Iterator[ConsentAnswers]:
+        try:
+            yield from answers
+        except MoreMemoryNeededError:
+            self._more_memory = True
+            raise
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -158,7 +158,7 @@ def _check_no_person(found: LoadInput, rows: pa.RecordBatch) -> None:
         )
     ids = rows.column(permitted.key_field)
     with SubjectIndex([ids], ids.type) as people:
-        causes = people.not_permitted(asker.ask(ids.type), permitted.destination)
+        causes = people.asked(asker.ask, permitted.destination)
     if RemovalCause.LEFT_MODEL not in causes:
         raise RefusedError(f"a person of model `{permitted.manifest.model}` has this key: choose another one")
 

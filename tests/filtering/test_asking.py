@@ -18,7 +18,7 @@ from support.permitting import CONSENT, POLICY
 from support.postgres import Postgres, postgres
 
 from airflow_consent_retl.consent import CauseRank, RemovalCause, parse_consent_mapping, parse_policy
-from airflow_consent_retl.databases.source import ModelQuery
+from airflow_consent_retl.databases.source import ModelQuery, MoreMemoryNeededError
 from airflow_consent_retl.errors import ModelError, PolicyError, SourceUnavailableError
 from airflow_consent_retl.filtering.asking import ConsentQuestion, SubjectIndex
 from airflow_consent_retl.filtering.consent_answers import PERMITTED, ConsentAnswers
@@ -229,3 +229,20 @@ def test_an_error_of_the_source_is_raised_unchanged(tmp_path: Path, monkeypatch:
 
         with pytest.raises(SourceUnavailableError):
             not_permitted([1], question())
+
+
+def test_a_question_whose_rows_are_too_wide_for_a_plain_scan_is_asked_again() -> None:
+    asked: list[int] = []
+
+    def ask(id_type: pa.DataType) -> Iterator[ConsentAnswers]:
+        asked.append(len(asked))
+        yield ConsentAnswers(pa.array([1], id_type), {"ads": np.array([PERMITTED], dtype=np.int8)})
+        if len(asked) == 1:
+            raise MoreMemoryNeededError("a scan needs more memory")
+        yield ConsentAnswers(pa.array([2], id_type), {"ads": np.array([PERMITTED], dtype=np.int8)})
+
+    with SubjectIndex([pa.array([1, 2])], pa.int64()) as people:
+        found = people.asked(ask, "ads")
+
+    assert found == {}
+    assert len(asked) == 2
