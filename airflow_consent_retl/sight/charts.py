@@ -262,7 +262,7 @@ def axis(highest: float) -> list[float]:
     """Return about five round values from 0 to at least `highest`, evenly spaced. They are whole numbers."""
     least = max(highest, 1) / _TICKS
     power = 10.0 ** math.floor(math.log10(least))
-    step = next(one * power for one in _STEPS if one * power >= least * 0.999_999)
+    step = next(one * power for one in _STEPS if one * power >= least)
     step = max(1.0, math.ceil(step))
     return [step * number for number in range(max(1, math.ceil(highest / step)) + 1)]
 

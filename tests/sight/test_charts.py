@@ -64,6 +64,7 @@ def test_an_axis_has_a_few_whole_even_steps_and_reaches_the_highest_count(highes
 def test_an_axis_has_round_steps() -> None:
     assert axis(100_400) == [0, 25_000, 50_000, 75_000, 100_000, 125_000]
     assert axis(7) == [0, 2, 4, 6, 8]
+    assert axis(1_000_001) == [0, 250_000, 500_000, 750_000, 1_000_000, 1_250_000]
     assert axis(0) == [0, 1]
 
 
