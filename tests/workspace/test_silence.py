@@ -79,6 +79,7 @@ def test_explicit_withdrawals_are_carried_out_even_if_most_people_are_not_in_the
         assert sync.withdraw(min_found_ratio=None)["removed"] == 0
 
 
+@pytest.mark.diagonal("mode")
 @pytest.mark.parametrize("mode", ["mirror", "upsert", "insert", "full"])
 def test_a_load_removes_absent_people_in_every_mode_where_absence_is_a_withdrawal(
     syncs: list[Sync], change: Callable[[str], None], mode: str

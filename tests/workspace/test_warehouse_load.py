@@ -50,6 +50,7 @@ def test_other_fields_count_everybody_as_updated_in_both(syncs: list[Sync]) -> N
     assert (again["updated"], again["unchanged"]) == (800, 0)
 
 
+@pytest.mark.diagonal("mode")
 @pytest.mark.parametrize("mode", ["upsert", "insert", "full"])
 def test_every_mode_does_the_same(syncs: list[Sync], change: Callable[[str], None], mode: str) -> None:
     both(syncs)
