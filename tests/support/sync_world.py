@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from support.log_lines import unwrapped
 from support.permitting import AirflowFailException, AirflowSkipException
 from support.sync_places import CONN_ID, Places
 from support.sync_source import CONSENT, DESTINATION, NOW, TYPES, Delete, Law, Person, Source, Withdraw
@@ -504,6 +505,8 @@ class SyncWorld:
         try:
             return Ended(counts=work())
         except (Death, TransientError, PermanentError, AirflowFailException, AirflowSkipException) as error:
+            # The texts of tasks have line ends where they would be too long.
+            error.args = (unwrapped(str(error)), *error.args[1:])
             return Ended(error=error)
 
     def _client(self, worker: Worker) -> VendorClient:
