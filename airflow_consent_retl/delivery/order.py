@@ -1,6 +1,7 @@
 """The order of a sync's runs in time: what a run read, and whether it may follow the newest run that delivered.
 
-A sync never goes back to older data than it delivered, and never changes its time zone without being told to.
+A sync never goes back to older data than it delivered, and never changes its time zone or its
+place without being told to.
 """
 
 from __future__ import annotations
@@ -70,6 +71,28 @@ def check_time_zone(newest: SourceRecord | None, present: str, *, sync: str, acc
         f"sync `{sync}` read its model under the time zone {before}, now it is {present}: the same SQL may return "
         f"other rows. Give the model session_time_zone='{before}', or accept the new one with "
         f"accept_time_zone='{present}' at the load"
+    )
+
+
+def check_place(newest: SourceRecord | None, source: ModelSource, *, sync: str, accepted: str | None) -> None:
+    """Refuse another connection than that of the newest data, and other hook parameters, which may lead elsewhere.
+
+    Args:
+        newest: what was read for the newest data that the sync delivered.
+        source: of the model's rows.
+        sync: the sync's name.
+        accepted: the connection through which the model may be read now.
+
+    Raises:
+        ConfigurationError: the place of the model changed.
+    """
+    changed = "" if newest is None else ", ".join(_other_place(source, newest))
+    if not changed or accepted == source.conn_id:
+        return
+    raise ConfigurationError(
+        f"sync `{sync}` reads its model from another place than when it last delivered ({changed}): people who are not "
+        "there would count as having left the model. If this is another model, give it another name; if it is the same "
+        f"one, accept its place with accept_source='{source.conn_id}' at the load"
     )
 
 
@@ -145,16 +168,21 @@ def other_source(source: ModelSource, newest: SourceRecord | None) -> str:
     if newest is None:
         return ""
     present = source_record(source, as_of=_ANY_TIME)
-    changed = []
-    if present.conn_id != newest.conn_id:
-        changed.append(f"connection `{newest.conn_id}` before, now `{present.conn_id}`")
-    if present.hook_params != newest.hook_params:
-        changed.append("other hook_params")
+    changed = _other_place(source, newest)
     if present.sql_outline != newest.sql_outline:
         changed.append("other SQL")
     if present.sources_outline != newest.sources_outline:
         changed.append("other consent sources")
     return ", ".join(changed)
+
+
+def _other_place(source: ModelSource, newest: SourceRecord) -> list[str]:
+    changed = []
+    if source.conn_id != newest.conn_id:
+        changed.append(f"connection `{newest.conn_id}` before, now `{source.conn_id}`")
+    if source.hook_params != newest.hook_params:
+        changed.append("other hook_params")
+    return changed
 
 
 def is_edited(source: ModelSource, newest: SourceRecord | None) -> bool:

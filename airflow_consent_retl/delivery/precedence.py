@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.delivery.mapped import check_mapped
-from airflow_consent_retl.delivery.order import check_order, check_time_zone, other_source, source_record
+from airflow_consent_retl.delivery.order import check_order, check_place, check_time_zone, other_source, source_record
 from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.storage.mapped_sets import sets_beside
 
@@ -26,7 +26,7 @@ def may_add(context: SyncContext, permitted: PermittedRows, *, asks_again: bool)
     Raises:
         OvertakenError: a newer decision was delivered before.
         RefusedError: newer data were delivered before, or withdrawals since the decision.
-        ConfigurationError: the sessions' time zone changed, or mapped runs share the sync.
+        ConfigurationError: the sessions' time zone or the model's place changed, or mapped runs share the sync.
     """
     lease, log = context.lease, context.log
     newest, settings, manifest = lease.newest(), context.settings, permitted.manifest
@@ -36,6 +36,7 @@ def may_add(context: SyncContext, permitted: PermittedRows, *, asks_again: bool)
         sync=lease.sync,
         accepted=settings.accept_time_zone,
     )
+    check_place(newest.source, manifest.source, sync=lease.sync, accepted=settings.accept_source)
     check_mapped(
         newest.source,
         manifest,

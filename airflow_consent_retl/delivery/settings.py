@@ -100,6 +100,7 @@ class SyncSettings:
         moved_from: the recorded target from which the people were moved to the destination's.
         allow_older: whether data older than those delivered may be delivered; then no one is added.
         accept_time_zone: the time zone to which the model's sessions may change.
+        accept_source: the connection through which the model may be read now.
         settle_s: seconds for which a request that was never answered may still take effect.
         confirm_interval_s: seconds between two questions to a destination that processes rows later.
         confirm_timeout_s: seconds after which a task stops asking; 0 asks once.
@@ -121,6 +122,7 @@ class SyncSettings:
     moved_from: str | None = None
     allow_older: bool = False
     accept_time_zone: str | None = None
+    accept_source: str | None = None
     settle_s: float = 3600.0
     confirm_interval_s: float = 30.0
     confirm_timeout_s: float = 3600.0

@@ -80,6 +80,8 @@ class LoadOperator(LineageMethods, ConsentRetlOperator):
         allow_older: deliver data older than those that the sync delivered. It then removes and updates people, and
             adds no one.
         accept_time_zone: the time zone to which the model's sessions may change from that of the newest delivered run.
+        accept_source: the connection through which the model may be read now, if it was another one, or had other
+            `hook_params`, in the newest delivered run. Without it, a model that is read from elsewhere is refused.
         shares_target_with: the names (`leads/webhook`) of other syncs that deliver to the same target; each of them has
             to name this one. Then a person is removed there only when no sync has the person. Without it, a target at
             which another sync has people is refused.
@@ -159,6 +161,7 @@ class LoadOperator(LineageMethods, ConsentRetlOperator):
         max_age_s: float = 86_400,
         allow_older: bool = False,
         accept_time_zone: str | None = None,
+        accept_source: str | None = None,
         shares_target_with: Sequence[str] = (),
         shares_sync_with_dags: Sequence[str] = (),
         moved_from: str | None = None,
@@ -192,6 +195,7 @@ class LoadOperator(LineageMethods, ConsentRetlOperator):
         self.max_age_s = max_age_s
         self.allow_older = allow_older
         self.accept_time_zone = accept_time_zone
+        self.accept_source = accept_source
         self.shares_target_with = shares_target_with
         self.shares_sync_with_dags = shares_sync_with_dags
         self.moved_from = moved_from
@@ -341,6 +345,7 @@ class LoadOperator(LineageMethods, ConsentRetlOperator):
             accept_no_removal=self.accept_no_removal,
             allow_older=self.allow_older,
             accept_time_zone=self.accept_time_zone,
+            accept_source=self.accept_source,
             shares_target_with=tuple(self.shares_target_with),
             shares_sync_with_dags=tuple(self.shares_sync_with_dags),
             moved_from=self.moved_from,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 from support.crm_sync import CONSENT, FIELDS, POLICY, CrmSync
-from support.log_lines import task_fails, unwrapped
+from support.log_lines import task_fails
 
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.operators import (
@@ -241,12 +241,17 @@ def test_another_source_under_one_name_is_told_with_what_changed(
     assert told not in capsys.readouterr().out
 
 
-def test_another_connection_under_one_name_is_told_by_the_names_of_both(
-    crm: CrmSync, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_another_connection_under_one_name_is_refused_until_it_is_accepted(crm: CrmSync, tmp_path: Path) -> None:
     crm.sync()
     crm.connect("replica", conn_type="sqlite", host=str(tmp_path / "source.db"))
 
-    crm.sync(conn_id_of_model="replica")
+    for accepted in (None, "source"):
+        with task_fails(
+            match=r"sync `people/crm` .*connection `source` before, now `replica`.*accept_source='replica' at the load"
+        ):
+            crm.sync(conn_id_of_model="replica", accept_source=accepted)
 
-    assert "(connection `source` before, now `replica`)" in unwrapped(capsys.readouterr().out)
+    crm.sync(conn_id_of_model="replica", accept_source="replica")
+    crm.sync(conn_id_of_model="replica")
+    with task_fails(match="accept_source='source' at the load"):
+        crm.sync()
