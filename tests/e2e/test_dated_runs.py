@@ -12,6 +12,7 @@ from pathlib import Path
 import duckdb
 import pytest
 from support.airflow_run import Airflow
+from support.log_lines import unwrapped
 
 # On the 27th, 2 withdrew, 3 was erased and 4 joined.
 DAYS = """
@@ -45,7 +46,7 @@ def run_of_day(airflow: Airflow, day: int) -> tuple[str, dict[str, str], str]:
         run = dag.test(logical_date=datetime(2026, 11, day, tzinfo=UTC))
     states = airflow.query("SELECT task_id, state FROM task_instance WHERE run_id = ?", run.run_id)
     printed = airflow.capture.readouterr()
-    return str(run.state), dict(states), printed.out + printed.err
+    return str(run.state), dict(states), unwrapped(printed.out + printed.err)
 
 
 def test_a_backfill_of_an_older_day_is_refused_by_the_date_of_its_run(airflow: Airflow, crm: Path) -> None:

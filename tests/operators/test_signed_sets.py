@@ -109,7 +109,7 @@ def test_nor_is_it_given_to_a_task_of_the_dag(crm: CrmSync) -> None:
     made = forged(crm, crm.permitted(), crm.path / "outside")
 
     for give in (permitted_batches, frames):
-        with pytest.raises(RefusedError, match=r"has a false signature.*: run the extraction and the filter again"):
+        with task_fails(match=r"has a false signature.*: run the extraction and the filter again", kind=RefusedError):
             give(made, destination="crm", policy=POLICY)
 
 
