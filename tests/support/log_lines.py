@@ -11,7 +11,8 @@ import pytest
 from airflow_consent_retl.compat import AirflowFailException
 from airflow_consent_retl.progress import LINE
 
-# A command that a shell is to take as it is shown goes on after a backslash. Airflow logs some texts as Python writes them.
+# A command that a shell is to take as it is shown goes on after a backslash. Airflow logs some texts as Python writes
+# them.
 _CONTINUES = re.compile(r"(?: \\{1,2})?(?:\n|\\n) {4,}(?=\S)")
 # A text with its time and level before it, and its logger after it.
 _EVENT = re.compile(
