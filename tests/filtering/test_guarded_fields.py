@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from support.log_lines import task_fails
 from support.permitting import snapshot_of
 
 from airflow_consent_retl.consent import parse_policy, policy_document
@@ -49,12 +50,12 @@ def rows_of(tmp_path: Path, rules: dict[str, Any], destination: str = "webhook",
 @pytest.mark.parametrize("field", ["tel", "phone_number", "contact", "x"])
 @pytest.mark.parametrize("destination", ["webhook", "webhook:emea"])
 def test_a_guard_that_applies_to_no_field_is_refused(tmp_path: Path, field: str, destination: str) -> None:
-    with pytest.raises(RefusedError, match=r"the guard would withhold nothing.*fields_not_sent=\[.phone.\]"):
+    with task_fails(kind=RefusedError, match=r"the guard would withhold nothing.*fields_not_sent=\[.phone.\]"):
         rows_of(tmp_path, policy("phone"), destination, fields={"id": "id", field: "phone_e164"})
 
 
 def test_frames_are_refused_as_batches_are(tmp_path: Path) -> None:
-    with pytest.raises(RefusedError, match="the guard would withhold nothing"):
+    with task_fails(kind=RefusedError, match="the guard would withhold nothing"):
         permitted_dataframes(filtered(tmp_path, policy("phone")), destination="webhook", policy=policy("phone"))
 
 
@@ -67,12 +68,12 @@ def test_a_dag_that_does_not_send_the_field_says_so(tmp_path: Path, caplog: pyte
 
 
 def test_a_field_that_is_declared_as_not_sent_but_is_sent_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RefusedError, match="fields_not_sent names `phone`, but `webhook` is sent it as `tel`"):
+    with task_fails(kind=RefusedError, match="fields_not_sent names `phone`, but `webhook` is sent it as `tel`"):
         rows_of(tmp_path, policy(CLASS), fields={"id": "id", "tel": "phone_e164"}, fields_not_sent=["phone"])
 
 
 def test_a_declaration_does_not_cover_a_name_that_differs_only_in_case(tmp_path: Path) -> None:
-    with pytest.raises(RefusedError, match="did you mean `Phone`"):
+    with task_fails(kind=RefusedError, match="did you mean `Phone`"):
         rows_of(tmp_path, policy("phone"), fields={"id": "id", "Phone": "phone_e164"}, fields_not_sent=["phone"])
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.log_lines import task_fails
 from support.permitting import CONSENT, POLICY, customers, snapshot_of, warehouse_with
 
 from airflow_consent_retl.consent import parse_policy
@@ -111,7 +112,7 @@ def test_a_permitted_set_of_another_policy_is_refused_once_the_deployment_has_on
     monkeypatch.setenv("AIRFLOW__CONSENT_RETL__POLICY", CENTRAL)
     monkeypatch.setenv("AIRFLOW_VAR_CONSENT_POLICY", json.dumps(POLICY))
 
-    with pytest.raises(RefusedError) as refusal:
+    with task_fails(kind=RefusedError) as refusal:
         permitted_batches(output, destination="lake")
 
     assert str(refusal.value) == (
@@ -127,5 +128,5 @@ def test_rows_for_code_of_ones_own_are_under_the_deployments_policy_too(
     warehouse_with(tmp_path, monkeypatch)
     output = filtered(tmp_path, CENTRAL)
 
-    with pytest.raises(ConfigurationError, match="this task has a document of its own: leave `policy` out"):
+    with task_fails(kind=ConfigurationError, match="this task has a document of its own: leave `policy` out"):
         permitted_batches(output, destination="lake", policy=LOOSE)
