@@ -25,8 +25,8 @@ demo-snowflake: $(VENV)/.all $(FAKESNOW)/.made
 demo-bigquery: $(VENV)/.all $(BIGQUERY)/.made
 	$(BIN)/python dags/demo/warehouses.py bigquery
 
-# Tests wait for servers and for times, so a few more processes than cores end sooner.
-WORKERS ?= $(shell expr '(' $$(nproc) '*' 3 + 1 ')' / 2)
+# Tests wait for servers and for times, so more processes than cores end sooner.
+WORKERS ?= $(shell expr $$(nproc) '*' 2)
 PYTEST = $(if $(MEMORY),TMPDIR=$(MEMORY)) $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 environments: $(VENV)/.all $(VENV)/.browser $(FAKESNOW)/.made $(BIGQUERY)/.made $(STORAGE)/.made $(DBT)/.made

@@ -44,6 +44,10 @@ class Told:
         return [text for body in self.slack.documents if f"task {about}" in (text := str(body["text"]))]
 
 
+# Two whole runs of Airflow: about 40 seconds.
+pytestmark = pytest.mark.long
+
+
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory, airflow_db: Path) -> Told:
     """Run the DAG twice in processes of their own, with servers that answer as in life."""

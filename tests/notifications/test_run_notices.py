@@ -26,6 +26,7 @@ def notices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
+@pytest.mark.long
 def test_a_load_that_failed_is_known_by_what_the_ledger_has_of_it(
     airflow: Airflow, vendor: Receiver, notices: Path, tmp_path: Path
 ) -> None:

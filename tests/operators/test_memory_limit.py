@@ -80,6 +80,7 @@ def run_stage(name: str, folder: Path, port: int) -> Any:
     return json.loads((folder / f"{name}.json").read_text())
 
 
+@pytest.mark.long
 def test_no_stage_needs_more_than_the_limit(folder: Path) -> None:
     with duckdb.connect(str(folder / "warehouse.duckdb")) as warehouse:
         warehouse.execute(_CUSTOMERS.format(rows=ROWS))

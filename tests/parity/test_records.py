@@ -32,7 +32,7 @@ _ROUNDED = re.compile(r"\d{16}|e\d{3}")
 
 
 # The others run in `make test-long`.
-_SHORT = {"adobe.json", "cookiebot.json", "didomi.json"}
+_SHORT = {"adobe.json", "cookiebot.json"}
 
 
 @pytest.mark.parametrize(
