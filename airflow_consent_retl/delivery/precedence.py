@@ -36,7 +36,6 @@ def may_add(context: SyncContext, permitted: PermittedRows, *, asks_again: bool)
         sync=lease.sync,
         accepted=settings.accept_time_zone,
     )
-    check_place(newest.source, manifest.source, sync=lease.sync, accepted=settings.accept_source)
     check_mapped(
         newest.source,
         manifest,
@@ -45,6 +44,7 @@ def may_add(context: SyncContext, permitted: PermittedRows, *, asks_again: bool)
         read_others=lease.other_sources,
         read_beside=lambda: sets_beside(permitted.folder, context.map_index or 0),
     )
+    check_place(newest.source, manifest.source, sync=lease.sync, accepted=settings.accept_source)
     if changed := other_source(manifest.source, newest.source):
         log.warning(
             "sync `%s` reads another source than when it last delivered (%s): a person who is not in it "
