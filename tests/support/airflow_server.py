@@ -199,7 +199,8 @@ def _know_dags(database: Path, dags: Sequence[str], *, paused: Sequence[str]) ->
             session.add(DagBundleModel(name="dags-folder"))
             session.flush()
         for dag in dags:
-            session.add(
+            # A run of another test may have left a DAG of this name.
+            session.merge(
                 DagModel(  # type: ignore[no-untyped-call]
                     dag_id=dag,
                     bundle_name="dags-folder",
