@@ -16,6 +16,7 @@ from parity.law import Setup
 from parity.model import Model, Person
 from parity.recorder import LoadToVendor, Vendor
 from parity.workspaces import MODEL, Both, Workspace
+from support.log_lines import task_fails
 from support.recorded_answers import RecordedAnswers
 
 from airflow_consent_retl.consent import ConsentSource, Recorded, RowConsent, SuppressionList, counted_answers
@@ -280,11 +281,11 @@ def test_keys_of_another_kind_are_refused_in_a_warehouse_too(warehouse: Engine, 
     )
 
     for workspace in (both.lake, both.inside):
-        with pytest.raises(Exception, match="both must be text, or both integers"):
+        with task_fails(kind=Exception, match="both must be text, or both integers"):
             workspace.extract(model, table="elsewhere", consent_sources=[numbered])
-        with pytest.raises(Exception, match="none of 24 rows has a subject there"):
+        with task_fails(kind=Exception, match="none of 24 rows has a subject there"):
             workspace.extract(model, table="elsewhere", consent_sources=[strangers])
-        with pytest.raises(Exception, match="the model already has a column `email`"):
+        with task_fails(kind=Exception, match="the model already has a column `email`"):
             workspace.extract(model, table="elsewhere", consent_sources=[taken])
 
 

@@ -12,6 +12,7 @@ from parity.law import Setup
 from parity.model import Model, Person
 from parity.recorder import LoadToVendor, Vendor
 from parity.workspaces import Both, Workspace, without_run_names
+from support.log_lines import task_fails
 
 from airflow_consent_retl.operators import permitted_batches
 
@@ -155,5 +156,5 @@ def test_refuses_to_load_where_a_guarded_field_cannot_be_left_out(
     both = extracted(warehouse, root, {"a": False})
 
     for (workspace, _), output in zip(both.each, both.filter(setup(guarded)), strict=True):
-        with pytest.raises(Exception, match=message):
+        with task_fails(kind=Exception, match=message):
             load(workspace, output, Vendor(), setup(guarded))
