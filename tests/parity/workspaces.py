@@ -33,7 +33,7 @@ from airflow_consent_retl.storage.manifest import PermittedManifest, SnapshotMan
 Place = Literal["lake", "warehouse"]
 MODEL = "people"
 # The entries of an output that name the run and not its result.
-_OF_THE_RUN = frozenset({"manifest", "sha256", "at", "decided_at"})
+_OF_THE_RUN = frozenset({"manifest", "sha256", "at", "decided_at", "data_time"})
 _OF_A_SNAPSHOT = ("model", "primary_key", "primary_key_checked", "source", "sql_sha256", "rows")
 _OF_A_PERMITTED_SET = (
     "model",

@@ -79,7 +79,7 @@ class Sync:
             max_removed_ratio=None,
         ).execute({})
         # The moment is of the filter's run.
-        return {name: value for name, value in counts.items() if name != "decided_at"}
+        return {name: value for name, value in counts.items() if name not in {"decided_at", "data_time"}}
 
     def people(self) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(self.file)) as connection:
