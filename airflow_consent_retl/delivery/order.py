@@ -1,7 +1,7 @@
 """The order of a sync's runs in time: what a run read, and whether it may follow the newest run that delivered.
 
-A sync never goes back to older data than it delivered, and never changes its time zone or its
-place without being told to.
+A sync never goes back to older data than it delivered, and changes its time zone or its place only where the load
+accepts it.
 """
 
 from __future__ import annotations

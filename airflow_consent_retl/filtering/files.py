@@ -32,7 +32,7 @@ from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.filtering.clusters import LinkedSignatures, outsider_codes
 from airflow_consent_retl.filtering.decided import DecidedSignatures
 from airflow_consent_retl.filtering.partition import ROW_GROUP_ROWS, PartitionedWriter
-from airflow_consent_retl.filtering.row_codes import CodeCounts, RowCodes
+from airflow_consent_retl.filtering.signature_codes import CodeCounts, SignatureCodes
 from airflow_consent_retl.filtering.signatures import SignatureReader
 from airflow_consent_retl.filtering.subject_reader import SubjectReader
 from airflow_consent_retl.storage.decision_log import DecisionLogWriter, SubjectKey
@@ -120,7 +120,7 @@ class SnapshotFilter:
         self._links = None if linked is None else LinkedSignatures(plan, linked.clusters)
         # What people are linked to makes further codes, whose number is not known yet.
         self._highest_code = _ANY_CODE if linked else self._reader.combinations * len(SubjectCode) - 1
-        self._row_codes = RowCodes(self._highest_code)
+        self._row_codes = SignatureCodes(self._highest_code)
 
     def decide(self, progress: Progress = lambda rows: None) -> DecidedSignatures:
         """Verify the snapshot, count its signatures and decide each of them. Only ids and consent columns are read.

@@ -47,7 +47,7 @@ class CodeCounts:
         return self._counts | dict(zip(present.tolist(), self._table[present].tolist(), strict=True))
 
 
-class RowCodes:
+class SignatureCodes:
     """The codes of rows. A context manager.
 
     Args:

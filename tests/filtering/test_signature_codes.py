@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_consent_retl.errors import RefusedError
-from airflow_consent_retl.filtering.row_codes import CodeCounts, RowCodes
+from airflow_consent_retl.filtering.signature_codes import CodeCounts, SignatureCodes
 
 HIGHEST = [0, 255, 256, 70_000, 1 << 40, (1 << 63) - 1]
 
@@ -18,7 +18,7 @@ HIGHEST = [0, 255, 256, 70_000, 1 << 40, (1 << 63) - 1]
 @pytest.mark.parametrize("highest", HIGHEST)
 def test_rows_have_the_codes_that_were_added_in_batches_of_any_size(highest: int) -> None:
     added = [0, highest, highest // 2, highest, 0]
-    with RowCodes(highest) as codes:
+    with SignatureCodes(highest) as codes:
         codes.add(np.array(added[:2], dtype=np.int64))
         codes.add(np.array(added[2:], dtype=np.int64))
 
@@ -29,7 +29,7 @@ def test_rows_have_the_codes_that_were_added_in_batches_of_any_size(highest: int
 
 
 def test_more_rows_than_were_counted_are_refused() -> None:
-    with RowCodes(9) as codes:
+    with SignatureCodes(9) as codes:
         codes.add(np.array([1, 2, 3], dtype=np.int64))
         codes.rewind()
 
@@ -38,7 +38,7 @@ def test_more_rows_than_were_counted_are_refused() -> None:
 
 
 def test_rows_without_any_counted_are_refused() -> None:
-    with RowCodes(9) as codes:
+    with SignatureCodes(9) as codes:
         codes.rewind()
 
         with pytest.raises(RefusedError, match="it has more rows than were counted"):
