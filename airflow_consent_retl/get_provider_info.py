@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow_consent_retl import __version__
 from airflow_consent_retl.destinations.http.vendors import vendors
-from airflow_consent_retl.destinations.webhook.connection_form import WEBHOOK_FORM
+from airflow_consent_retl.destinations.http.webhook_form import WEBHOOK_FORM
 from airflow_consent_retl.hooks.connection_forms import POLICY_FORM
 from airflow_consent_retl.operators.face import HOOK_MODULES, LINKS, NOTIFIERS, OPERATOR_MODULES, TRIGGER_MODULES
 

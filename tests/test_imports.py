@@ -88,7 +88,7 @@ def test_the_provider_info_which_every_process_reads_loads_no_destination() -> N
         "destinations.http.vendor",
         "destinations.http.vendor_auth",
         "destinations.http.vendors",
-        "destinations.webhook.connection_form",
+        "destinations.http.webhook_form",
         "errors",
         "get_provider_info",
         "hooks",

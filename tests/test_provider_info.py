@@ -114,7 +114,7 @@ def test_every_module_with_a_hook_or_a_trigger_is_named() -> None:
 
     assert found == {
         "airflow_consent_retl.destinations.data_manager.data_manager_hook",
-        "airflow_consent_retl.destinations.webhook.webhook_hook",
+        "airflow_consent_retl.destinations.http.webhook_hook",
         "airflow_consent_retl.hooks.policies",
         "airflow_consent_retl.triggers.pending_requests",
         "airflow_consent_retl.triggers.submitted_query",
@@ -183,7 +183,7 @@ def test_airflow_loads_the_provider_and_shows_its_connection_forms() -> None:
                 "described": True,
             },
             "consentwebhook": {
-                "hook": ["airflow_consent_retl.destinations.webhook.webhook_hook.WebhookHook", "Consent webhook"],
+                "hook": ["airflow_consent_retl.destinations.http.webhook_hook.WebhookHook", "Consent webhook"],
                 "hidden": ["url_schema"],
                 "placeholders": ["host", "login", "password", "port"],
                 "fields": {

@@ -51,11 +51,8 @@ HOOK_MODULES = [
     "airflow_consent_retl.hooks.ledgers",
     "airflow_consent_retl.hooks.policies",
     "airflow_consent_retl.hooks.sql",
-    f"{_DESTINATIONS}.braze.braze_hook",
     f"{_DESTINATIONS}.data_manager.data_manager_hook",
-    f"{_DESTINATIONS}.hubspot.hubspot_hook",
-    f"{_DESTINATIONS}.klaviyo.klaviyo_hook",
-    f"{_DESTINATIONS}.webhook.webhook_hook",
+    f"{_DESTINATIONS}.http.webhook_hook",
 ]
 
 LINKS = [f"{_OPERATORS}.links.RunReportLink", f"{_OPERATORS}.links.SyncPageLink"]

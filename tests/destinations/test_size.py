@@ -21,7 +21,6 @@ LARGER = {
     "braze": 345,
     "hubspot": 375,
     "salesforce": 815,
-    "webhook": 290,
 }
 # What two destinations of one vendor share.
 SHARED_BY_A_VENDOR = {"data_manager": 925, "meta": 193}

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.address import HttpAddress
     from airflow_consent_retl.destinations.http.vendor_auth import Authentication
 
-_FLAGS: Mapping[str, Mapping[str, Any]] = {
+NETWORK_FLAGS: Mapping[str, Mapping[str, Any]] = {
     "allow_private": {
         "label": "Allow private addresses",
-        "description": "For a stand-in in your own network, or on this machine.",
+        "description": "The host may be inside your own network, or on this machine.",
         "schema": {"type": ["boolean", "null"]},
     },
     "allow_plain_http": {
@@ -76,7 +76,7 @@ class Vendor:
                 "relabeling": {"host": where, **labels},
                 "placeholders": {"host": self.host or self.host_example},
             },
-            "conn-fields": {**self.authentication.fields, **_FLAGS},
+            "conn-fields": {**self.authentication.fields, **NETWORK_FLAGS},
         }
 
 
@@ -110,7 +110,7 @@ def vendor_address(conn_id: str, vendor: Vendor, endpoint: str) -> HttpAddress:
             f"connection `{conn_id}` has no host: each account of {vendor.name} has one of its own, such as "
             f"{vendor.host_example}"
         )
-    extra = extra_of(connection, [*vendor.authentication.fields, *_FLAGS])
+    extra = extra_of(connection, [*vendor.authentication.fields, *NETWORK_FLAGS])
     address = address_of(connection, extra, endpoint=endpoint, host=vendor.host or "")
     headers = vendor.authentication.headers(connection)
     for secret in (connection.password, *headers.values()):

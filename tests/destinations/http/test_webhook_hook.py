@@ -13,7 +13,7 @@ import pytest
 from airflow.sdk import Connection
 
 from airflow_consent_retl.destinations.http.address import http_address
-from airflow_consent_retl.destinations.webhook.webhook_hook import WebhookHook
+from airflow_consent_retl.destinations.http.webhook_hook import WebhookHook
 from airflow_consent_retl.errors import ConfigurationError
 
 

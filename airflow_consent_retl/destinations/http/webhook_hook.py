@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseHook
 
 from airflow_consent_retl.destinations.http.probe import probe_client, probed
-from airflow_consent_retl.destinations.webhook.connection_form import WEBHOOK_FORM
+from airflow_consent_retl.destinations.http.webhook_form import WEBHOOK_FORM
 from airflow_consent_retl.hooks.connection_forms import field_behaviour, flask_fields
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class WebhookHook(BaseHook):
-    """A hook for connections to the receiver of a webhook.
+    """A hook for connections to any host that speaks HTTP: the receiver of a webhook, or a declared API.
 
     Args:
         webhook_conn_id: the connection: see `http_address` for its fields.

@@ -1,10 +1,15 @@
-"""The form of connections of the type `consentwebhook`, an entry of the provider info. It imports nothing."""
+"""The form of connections of the type `consentwebhook`: to any host that speaks HTTP, a webhook or a declared API.
+
+It is an entry of the provider info. Importing it is cheap.
+"""
 
 from __future__ import annotations
 
+from airflow_consent_retl.destinations.http.vendor import NETWORK_FLAGS
+
 WEBHOOK_FORM = {
     "connection-type": "consentwebhook",
-    "hook-class-name": "airflow_consent_retl.destinations.webhook.webhook_hook.WebhookHook",
+    "hook-class-name": "airflow_consent_retl.destinations.http.webhook_hook.WebhookHook",
     "hook-name": "Consent webhook",
     "ui-field-behaviour": {
         "hidden-fields": ["schema", "extra"],
@@ -31,15 +36,6 @@ WEBHOOK_FORM = {
             "description": 'A JSON object of further headers, such as {"X-Api-Key": "…"}.',
             "schema": {"type": ["object", "null"]},
         },
-        "allow_private": {
-            "label": "Allow private addresses",
-            "description": "The host may be inside your own network, or on this machine.",
-            "schema": {"type": ["boolean", "null"]},
-        },
-        "allow_plain_http": {
-            "label": "Allow plain HTTP",
-            "description": "Rows may cross the public internet without encryption.",
-            "schema": {"type": ["boolean", "null"]},
-        },
+        **NETWORK_FLAGS,
     },
 }
