@@ -17,6 +17,13 @@ CONTACTS = "/crm/objects/2026-09/contacts"
 STATUSES = "/communication-preferences/2026-09/statuses/batch"
 UNIQUE = ("email", "customer_id")
 MOST = 100
+TOKEN_PATH = "/oauth/2026-09/token"
+APP = {
+    "grant_type": "refresh_token",
+    "client_id": "app-41",
+    "client_secret": "app-secret-7d",
+    "refresh_token": "refresh-5e02",
+}
 _TEN_SECONDS = {"policyName": "TEN_SECONDLY_ROLLING"}
 _AT = "2026-11-29T09:00:00.000Z"
 LegalBasis = Literal[
@@ -98,6 +105,20 @@ class HubSpot(VendorApi):
     def __post_init__(self) -> None:
         super().__init__()
         self._next = 1000
+        self.token_calls: list[dict[str, str]] = []
+
+    def take(self, call: Asked) -> Reply:
+        return self._token(call) if call.path == TOKEN_PATH else super().take(call)
+
+    def _token(self, call: Asked) -> Reply:
+        """Answer an app in the form of OAuth 2026-09: everything is in the body."""
+        self.token_calls.append(call.form)
+        self.expect(call.headers.get("content-type") == "application/x-www-form-urlencoded", "no form")
+        self.expect("authorization" not in call.headers and not call.query, "a secret outside of the body")
+        if call.form != APP:
+            return Reply(400, {"error": "invalid_grant", "message": f"no such token: {call.form['refresh_token']}"})
+        answer = {"access_token": self.token, "token_type": "bearer", "expires_in": 1800, "hub_id": 7001}
+        return Reply(200, {**answer, "refresh_token": APP["refresh_token"]})
 
     def answer(self, call: Asked) -> Reply:
         routes: dict[str, Callable[[Asked], Reply]] = {

@@ -156,6 +156,43 @@ class OAuth2(Authentication):
         return OAuthTokens(request, header=self.header, prefix=self.prefix)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyOrOAuth2(Authentication):
+    """A key, or an application by OAuth 2, as the connection has it: a client id or a refresh token means the second.
+
+    Args:
+        key: the connection's password.
+        app: its login is the client's id, and its password the client's secret.
+    """
+
+    key: ApiKey
+    app: OAuth2
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Both ways use the password."""
+        return {
+            "login": f"{self.app.labels['login']} (only for OAuth)",
+            "password": f"{self.key.label}, or {self.app.labels['password'].lower()}",
+        }
+
+    @property
+    def fields(self) -> Mapping[str, Mapping[str, Any]]:
+        """Those of OAuth 2."""
+        return self.app.fields
+
+    def headers(self, connection: Connection) -> dict[str, str]:
+        """Return the header with the key; none for an application."""
+        return {} if self._is_app(connection) else self.key.headers(connection)
+
+    def tokens(self, connection: Connection, extra: Mapping[str, Any], address: HttpAddress) -> OAuthTokens | None:
+        """Return the source of an application's tokens; contacts nothing."""
+        return self.app.tokens(connection, extra, address) if self._is_app(connection) else None
+
+    def _is_app(self, connection: Connection) -> bool:
+        return bool(connection.login or connection.extra_dejson.get("refresh_token"))
+
+
 def _secret(connection: Connection, name: str, label: str) -> str:
     value = getattr(connection, name) or ""
     if not HEADER_VALUE.fullmatch(value):

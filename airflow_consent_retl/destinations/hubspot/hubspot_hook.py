@@ -7,6 +7,6 @@ from airflow_consent_retl.destinations.hubspot import VENDOR
 
 
 class HubSpotHook(VendorHook):
-    """A hook for connections to a HubSpot account: the password is the access token of a private app."""
+    """A hook for connections to a HubSpot account: a private app's access token, or an OAuth app."""
 
     vendor = VENDOR

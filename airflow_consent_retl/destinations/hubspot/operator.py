@@ -18,7 +18,7 @@ class LoadToHubSpotOperator(SpecLoadOperator):
 
     Fields are HubSpot's internal names of properties. A field `subscriptions.12345` is the state of that subscription,
     for `consent(…)`. The private app needs the scopes `crm.objects.contacts.read` and `.write`; for subscriptions also
-    `communication_preferences.statuses.batch.read` and `.write`.
+    `communication_preferences.statuses.batch.read` and `.write`. So does an app with OAuth.
 
     Args:
         hub_id: the number of the HubSpot account (templated). The ledger keeps it as the place of the contacts.

@@ -48,7 +48,7 @@ class HubSpotOptions(HttpOptions):
         business_unit_id: the brand whose subscriptions these are; None: the account's.
         nulls: `"clear"` empties the property of a NULL; `"keep"` leaves it as it is at HubSpot.
         requests_per_10_s: the most requests in any 10 seconds, over all loads of the account: 100, or 190 from the
-            tier Professional on. Leave a part to other apps.
+            tier Professional on; an app with OAuth has 110 of its own. Leave a part to other apps.
 
     Raises:
         ConfigurationError: values are out of their ranges; the message names all of them.
