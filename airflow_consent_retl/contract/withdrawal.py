@@ -22,15 +22,18 @@ def wrong_withdrawal(on_withdrawal: object, choices: Mapping[str, str]) -> list[
     return [f"on_withdrawal is not one of the destination's choices{near} ({offered})"]
 
 
-def wrong_companions(on_withdrawal: object, companions: Mapping[str, tuple[str, object]]) -> list[str]:
+def wrong_companions(
+    chosen: object, companions: Mapping[str, tuple[str, object]], *, option: str = "on_withdrawal"
+) -> list[str]:
     """Return the errors in options that belong to one choice, which needs them.
 
     Args:
-        on_withdrawal: from the DAG.
+        chosen: from the DAG.
         companions: by choice, the option's name and its value.
+        option: with the choice.
     """
     return [
-        f'{name} is for on_withdrawal="{choice}", which needs it'
+        f'{name} is for {option}="{choice}", which needs it'
         for choice, (name, value) in companions.items()
-        if bool(value) is not (on_withdrawal == choice)
+        if bool(value) is not (chosen == choice)
     ]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from airflow_consent_retl.destinations.braze.identifiers import BrazeIdentifier
 from airflow_consent_retl.destinations.braze.operator import LoadToBrazeOperator as _LoadToBrazeOperator
 from airflow_consent_retl.destinations.braze.options import BrazeWithdrawal
 from airflow_consent_retl.destinations.customerio.operator import LoadToCustomerioOperator as _LoadToCustomerioOperator
@@ -74,6 +75,8 @@ class LoadToBrazeOperator(_LoadToBrazeOperator):
         max_attempts: int = 6,
         max_retry_s: float = 300,
         on_withdrawal: BrazeWithdrawal,
+        identifier: BrazeIdentifier = "external_id",
+        alias_label: str | None = None,
         withdrawn_attributes: Mapping[str, str | float | bool | None] | None = None,
         unsubscribes: Sequence[str] = ...,
         phone_groups: Sequence[str] = ...,

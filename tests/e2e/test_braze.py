@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -31,6 +32,10 @@ def update(warehouse: Path, column: str, value: object, *user_ids: str) -> None:
     with duckdb.connect(str(warehouse)) as connection:
         rows = [[value, user_id] for user_id in user_ids]
         connection.executemany(f"UPDATE people SET {column} = ? WHERE user_id = ?", rows)
+
+
+def sent_objects(braze: Braze) -> list[dict[str, Any]]:
+    return [one for call in braze.called("/users/track") for one in call["attributes"]]
 
 
 @pytest.mark.long
@@ -62,16 +67,16 @@ def test_braze_follows_consent_over_three_days_and_its_opt_outs_survive(
     update(warehouse, "ads", "no", SILENCED)
     update(warehouse, "name", f"{CANARY} new", CHANGING, OPTED_OUT)
     braze.refused = {CHANGING}
+    braze.calls.clear()
     second = counts()
 
     assert (second["removed"], second["updated"], second["rejected"]) == (1, 3, 1)
-    assert braze.called("/v2/subscription/status/set") == [
-        {
-            "subscription_groups": [
-                {"subscription_group_id": "news", "subscription_state": "unsubscribed", "external_ids": [LEAVING]}
-            ]
-        }
-    ]
+    (withdrawn,) = [one for one in sent_objects(braze) if one["external_id"] == LEAVING]
+    assert withdrawn == {
+        "external_id": LEAVING,
+        "_update_existing_only": True,
+        "subscription_groups": [{"subscription_group_id": "news", "subscription_state": "unsubscribed"}],
+    }
     assert braze.users[OPTED_OUT]["first_name"] == f"{CANARY} new"
 
     braze.refused = set()

@@ -12,37 +12,42 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 from support.vendor_api import RefusedCallError, VendorApi
 from support.vendor_server import Asked, Reply
 
 MOST_OBJECTS = 75
 MOST_USERS = 50
 _STATES = {"opted_in", "subscribed", "unsubscribed"}
-_PROFILE = {"external_id", "email", "phone", "email_subscribe", "push_subscribe"}
+_PROFILE = {"external_id", "user_aliases", "email", "phone", "email_subscribe", "push_subscribe"}
+_IDENTIFIERS = {"external_id", "user_alias", "braze_id"}
 
 
 class Tracking(Struct, forbid_unknown_fields=True):
     attributes: list[dict[str, Any]]
 
 
-class GroupState(Struct, forbid_unknown_fields=True):
-    subscription_group_id: str
-    subscription_state: Literal["subscribed", "unsubscribed"]
-    external_ids: list[str]
+class Alias(Struct, forbid_unknown_fields=True):
+    alias_name: str
+    alias_label: str
 
 
-class GroupStates(Struct, forbid_unknown_fields=True):
-    subscription_groups: list[GroupState]
+class Address(Struct, forbid_unknown_fields=True):
+    email: str
+    prioritization: list[Literal["identified", "unidentified", "most_recently_updated"]]
 
 
 class Deletion(Struct, forbid_unknown_fields=True):
-    external_ids: list[str]
+    external_ids: list[str] = []
+    user_aliases: list[Alias] = []
+    email_addresses: list[Address] = []
 
 
 class Export(Struct, forbid_unknown_fields=True):
-    external_ids: list[str]
     fields_to_export: list[str]
+    external_ids: list[str] = []
+    user_aliases: list[Alias] = []
+    email_address: str | None = None
 
 
 @dataclass
@@ -50,8 +55,8 @@ class Braze(VendorApi):
     """A workspace.
 
     Attributes:
-        users: the attributes of each user, by external id.
-        groups: the state of each group, by group and then by external id.
+        users: the attributes of each user, by external id; a user without one has a name here that starts with `~`.
+        groups: the state of each group, by group and then by the same name.
         opted_out: addresses that are unsubscribed from all e-mail, also of no user.
         group_opt_outs: pairs of a group and an address or a phone number that is unsubscribed from it.
         refused: external ids whose objects it refuses.
@@ -69,7 +74,6 @@ class Braze(VendorApi):
     def answer(self, call: Asked) -> Reply:
         routes: dict[tuple[str, str], Callable[[Asked], Reply]] = {
             ("POST", "/users/track"): self._track,
-            ("POST", "/v2/subscription/status/set"): self._set,
             ("POST", "/users/delete"): self._delete,
             ("POST", "/users/export/ids"): self._export,
             ("GET", "/email/unsubscribes"): self._unsubscribes,
@@ -91,7 +95,7 @@ class Braze(VendorApi):
         errors = []
         for index, one in enumerate(objects):
             self._check(one)
-            if str(one["external_id"]) in self.refused:
+            if str(one.get("external_id")) in self.refused:
                 errors.append(error(index, f"The value {one} provided for the 'text' field is not valid."))
                 continue
             self._apply(one)
@@ -101,8 +105,11 @@ class Braze(VendorApi):
         return Reply(201, answered | ({"errors": errors} if errors else {}))
 
     def _check(self, one: dict[str, Any]) -> None:
-        self.expect(isinstance(one.get("external_id"), str), "no external id")
-        self.expect({"user_alias", "braze_id"}.isdisjoint(one), "two identifiers")
+        named = _IDENTIFIERS & one.keys()
+        self.expect(len(named) == 1 or (not named and "email" in one), "no identifier, or two")
+        self.expect(isinstance(one.get("external_id", ""), str) and isinstance(one.get("email") or "", str), "no text")
+        if "user_alias" in one:
+            self.expect(one["user_alias"].keys() == {"alias_name", "alias_label"}, "an alias of another shape")
         for name in ("email_subscribe", "push_subscribe"):
             self.expect(one.get(name, "subscribed") in _STATES, f"{name} is no state")
         for group in one.get("subscription_groups", []):
@@ -110,16 +117,20 @@ class Braze(VendorApi):
             self.expect(group["subscription_state"] in {"subscribed", "unsubscribed"}, "a group's state is none")
         lists = [value for name, value in one.items() if isinstance(value, list) and name != "subscription_groups"]
         self.expect(not any(None in value for value in lists), "a null in an array")
-        self.expect(not any(isinstance(value, dict) for value in one.values()), "a nested attribute")
+        nested = [name for name, value in one.items() if isinstance(value, dict)]
+        self.expect(nested in ([], ["user_alias"]), "a nested attribute")
 
     def _apply(self, one: dict[str, Any]) -> None:
         one = dict(one)
-        external_id, only_existing = one["external_id"], one.pop("_update_existing_only", False)
-        if external_id not in self.users and only_existing:
+        # A user is made for an alias only where the flag says no.
+        only_existing = one.pop("_update_existing_only", "user_alias" in one)
+        alias = one.pop("user_alias", None)
+        place = self._place(one.get("external_id"), alias, None if alias else one.get("email"))
+        if place not in self.users and only_existing:
             return
-        user = self.users.setdefault(external_id, {})
+        user = self.users.setdefault(place, {"user_aliases": [alias]} if alias else {})
         for group in one.pop("subscription_groups", []):
-            self.groups.setdefault(group["subscription_group_id"], {})[external_id] = group["subscription_state"]
+            self.groups.setdefault(group["subscription_group_id"], {})[place] = group["subscription_state"]
         user |= {name: value for name, value in one.items() if value is not None}
         for name in [name for name, value in one.items() if value is None]:
             user.pop(name, None)
@@ -129,31 +140,55 @@ class Braze(VendorApi):
                 if other.get("email") == user["email"]:
                     other["email_subscribe"] = one["email_subscribe"]
 
-    def _set(self, call: Asked) -> Reply:
-        for one in self.shaped(call, GroupStates).subscription_groups:
-            self._ids(one.external_ids)
-            for external_id in one.external_ids:
-                if external_id in self.users:
-                    self.groups.setdefault(one.subscription_group_id, {})[external_id] = one.subscription_state
-        return Reply(201, {"message": "success"})
+    def _place(self, external_id: str | None, alias: dict[str, str] | None, email: str | None) -> str:
+        """Return where a user is. Of several users with an address, one with an external id is first, then the last."""
+        if external_id is not None:
+            return external_id
+        if alias is not None:
+            found = [place for place, user in self.users.items() if alias in user.get("user_aliases", [])]
+            return found[0] if found else f"~{alias['alias_label']} {alias['alias_name']}"
+        found = self._with_address(str(email))
+        return next((place for place in reversed(found) if not place.startswith("~")), (found or [f"~{email}"])[-1])
+
+    def _with_address(self, email: str) -> list[str]:
+        return [place for place, user in self.users.items() if str(user.get("email")).casefold() == email.casefold()]
 
     def _delete(self, call: Asked) -> Reply:
-        ids = self.shaped(call, Deletion).external_ids
-        self._ids(ids)
-        known = [one for one in ids if self.users.pop(one, None) is not None]
+        asked = self.shaped(call, Deletion)
+        kinds = [asked.external_ids, asked.user_aliases, asked.email_addresses]
+        self.expect(sum(bool(one) for one in kinds) == 1, "no identifiers, or two kinds")
+        self._ids([*asked.external_ids, *asked.user_aliases, *asked.email_addresses])
+        orders = {tuple(one.prioritization) for one in asked.email_addresses}
+        self.expect(orders <= {("identified", "most_recently_updated")}, "another order, or more than one user")
+        places = [
+            *asked.external_ids,
+            *(self._place(None, to_builtins(one), None) for one in asked.user_aliases),
+            *(self._place(None, None, one.email) for one in asked.email_addresses),
+        ]
+        known = [one for one in places if self.users.pop(one, None) is not None]
         return Reply(201, {"deleted": len(known), "message": "success"})
 
     def _export(self, call: Asked) -> Reply:
         asked = self.shaped(call, Export)
-        self._ids(asked.external_ids)
+        address = [asked.email_address] if asked.email_address else []
+        self.expect(sum(bool(one) for one in (asked.external_ids, asked.user_aliases, address)) == 1, "two kinds")
+        self._ids([*asked.external_ids, *asked.user_aliases, *address])
         self.expect(set(asked.fields_to_export) <= _PROFILE, "a field that is not exported")
+        places = [
+            *asked.external_ids,
+            *(self._place(None, to_builtins(one), None) for one in asked.user_aliases),
+            *(place for email in address for place in self._with_address(email)),
+        ]
         found = [
-            {name: {**self.users[one], "external_id": one}.get(name) for name in asked.fields_to_export}
-            for one in asked.external_ids
+            {
+                name: {**self.users[one], "external_id": None if one.startswith("~") else one}.get(name)
+                for name in asked.fields_to_export
+            }
+            for one in places
             if one in self.users
         ]
         missing = [one for one in asked.external_ids if one not in self.users]
-        return Reply(201, {"message": "success", "users": found, "invalid_user_ids": missing})
+        return Reply(201, {"message": "success", "users": found} | ({"invalid_user_ids": missing} if missing else {}))
 
     def _unsubscribes(self, call: Asked) -> Reply:
         self.expect(call.query.keys() == {"end_date", "email"} and call.body == b"", "other parameters")
@@ -169,17 +204,15 @@ class Braze(VendorApi):
         texts = call.query[kind]
         self._ids(texts)
         of_users = self.groups.get(group, {})
-        status = {
-            text: of_users.get(text, "unknown")
-            if kind == "external_id[]"
-            else "unsubscribed"
-            if (group, text) in self.group_opt_outs
-            else "unknown"
-            for text in texts
-        }
+        states = dict.fromkeys((text for of, text in self.group_opt_outs if of == group), "unsubscribed")
+        for place, state in of_users.items():
+            user = self.users.get(place, {})
+            named = place if kind == "external_id[]" else str(user.get(kind.removesuffix("[]")))
+            states[named] = "unsubscribed" if "unsubscribed" in {state, states.get(named)} else state
+        status = {text: states.get(text, "unknown") for text in texts}
         return Reply(200, {"status": {text: state.title() for text, state in status.items()}, "message": "success"})
 
-    def _ids(self, ids: Sequence[str]) -> None:
+    def _ids(self, ids: Sequence[object]) -> None:
         self.expect(0 < len(ids) <= MOST_USERS, f"{len(ids)} users in a request")
         if len(ids) > MOST_USERS:
             raise RefusedCallError(Reply(400, {"message": "too many users"}))

@@ -23,6 +23,8 @@ CATALOGUE = CatalogueEntry(
         "3,000 requests of `/users/track` in 3 seconds, by the clock, for the whole workspace; contracts on monthly "
         "active users have other limits, and 50 objects in a request.",
         "Setting a state of one user sets it for all users of the same e-mail address or phone number.",
+        "Users are known by `external_id`, by an alias, or by an e-mail address, of which Braze picks one user: first "
+        "one with an external id, then the one that was changed last.",
         "The state of an address can be set before it has a user: a new user is looked up by the address too, with one "
         "request for each, of which 250,000 an hour are allowed.",
         "Exports of profiles, which are read before someone is subscribed: 50 users a request, 250 requests a minute.",
@@ -39,18 +41,14 @@ CATALOGUE = CatalogueEntry(
         "whether `attributes_processed` counts users that `_update_existing_only` leaves out",
         "whether an error in an object refuses all of it, as recorded answers suggest",
         "the form in which `/subscription/status/get` names e-mail addresses and phone numbers",
-        "whether `/v2/subscription/status/set` makes a user that Braze does not have",
+        "the user that Braze picks of several with an address, and whether a deletion picks the same one",
+        "whether an export by alias or by address names what it does not find",
         "the time until a queued state can be read",
         "whether `/users/delete` counts users that Braze does not have",
     ),
     sources=(
         Source(f"{_PAGES}78b3bae: {_ENDPOINTS}/user_data/post_user_track.md", "2026-11-29", "attributes, errors"),
         Source(f"{_PAGES}fb70d7c: _docs/_api/objects_filters/user_attributes_object.md", "2026-11-29", "attributes"),
-        Source(
-            f"{_PAGES}68b3f5d: {_ENDPOINTS}/subscription_groups/post_update_user_subscription_group_status_v2.md",
-            "2026-11-29",
-            "subscription groups, 50 users",
-        ),
         Source(f"{_PAGES}577d633: {_ENDPOINTS}/user_data/post_user_delete.md", "2026-11-29", "deletion, 50 users"),
         Source(
             f"{_PAGES}d852054: {_ENDPOINTS}/email/get_query_unsubscribed_email_addresses.md",

@@ -16,10 +16,10 @@ class LoadToBrazeOperator(SpecLoadOperator):
     75 objects in a request, and 3,000 requests in 3 seconds for the workspace: the pages are cited at
     `BrazeDestination`.
 
-    The primary key is mapped to `external_id`; the other fields are attributes. `email_subscribe`, `push_subscribe` and
-    `subscription_groups.<id>` are states, for `consent(…)`. The API key needs the permissions `users.track`; for states
-    also `users.export.ids`, `email.unsubscribe` and `subscription.status.get`; for the removals `users.delete` or
-    `subscription.status.set`.
+    The primary key is mapped to `external_id`, or as `identifier` says; the other fields are attributes.
+    `email_subscribe`, `push_subscribe` and `subscription_groups.<id>` are states, for `consent(…)`. The API key needs
+    the permission `users.track`; for states also `users.export.ids`, `email.unsubscribe` and
+    `subscription.status.get`; for the removal `delete` also `users.delete`.
 
     Args:
         workspace_name: the name of the workspace at Braze (templated). The ledger keeps it as the place of the users.
@@ -27,6 +27,8 @@ class LoadToBrazeOperator(SpecLoadOperator):
             `delete`: see `BrazeDestination`.
         conn_id: a connection of type `consentbraze` (templated): the host is the REST endpoint, such as
             `https://rest.iad-01.braze.com`.
+        identifier: how Braze knows users: `external_id`, `email` or `user_alias`; see `BrazeOptions`.
+        alias_label: of all aliases, for `identifier="user_alias"`.
         withdrawn_attributes: for `clear_attribute`: attributes and their values from then on.
         unsubscribes: the ids of subscription groups, for `on_withdrawal="unsubscribe"`.
         phone_groups: the ids of those groups among the fields that are of SMS or WhatsApp.
@@ -45,7 +47,8 @@ class LoadToBrazeOperator(SpecLoadOperator):
     spec_class = BrazeSpec
 
     def checked(self, own: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Note whether states of subscriptions are sent: they belong to addresses, which two people may share."""
-        names_states = any(name.startswith(("email_subscribe", "subscription_groups.")) for name in self.fields)
-        self.knows_by_identifiers = names_states or own["on_withdrawal"] == "unsubscribe"
+        """Note whether users are known by their address, or states are sent: two people may share an address."""
+        states = [name for name in self.fields if name.startswith(("email_subscribe", "subscription_groups."))]
+        by_address = own["identifier"] == "email" or own["on_withdrawal"] == "unsubscribe"
+        self.knows_by_identifiers = by_address or bool(states)
         return own

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from airflow_consent_retl.contract.spec import DestinationSpec
 from airflow_consent_retl.destinations.braze import VENDOR
+from airflow_consent_retl.destinations.braze.identifiers import BrazeIdentifier
 from airflow_consent_retl.destinations.http.options import HttpOptions
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ class BrazeOptions(HttpOptions):
 
     Args:
         on_withdrawal: what happens to a person who is removed: see `BrazeDestination`.
+        identifier: how Braze knows users: `external_id`; `email`, which finds one of the users with the address and
+            makes a user that has nothing else; or `user_alias`. The primary key is mapped to `external_id`, `email` or
+            `alias_name`.
+        alias_label: of all aliases, for `user_alias`.
         withdrawn_attributes: for `clear_attribute`: attributes and their values from then on, such as
             `{"newsletter_audience": False, "score": None}`; None removes the attribute.
         unsubscribes: the ids of subscription groups, for `unsubscribe`.
@@ -44,9 +49,13 @@ class BrazeOptions(HttpOptions):
     request_rows: ClassVar[tuple[int, str]] = (MOST_ROWS, f"Braze takes at most {MOST_ROWS} objects in a request")
     counts: ClassVar[tuple[str, ...]] = ("requests_per_3_s", "exports_per_minute")
     withdrawals: ClassVar[Mapping[str, str]] = WITHDRAWAL_CHOICES
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"identifier": get_args(BrazeIdentifier)}
+    needed: ClassVar[Mapping[tuple[str, str], str]] = {("identifier", "user_alias"): "alias_label"}
     companions: ClassVar[Mapping[str, str]] = {"clear_attribute": "withdrawn_attributes", "unsubscribe": "unsubscribes"}
 
     on_withdrawal: BrazeWithdrawal
+    identifier: BrazeIdentifier = "external_id"
+    alias_label: str | None = None
     withdrawn_attributes: Mapping[str, str | float | bool | None] | None = None
     unsubscribes: Sequence[str] = ()
     phone_groups: Sequence[str] = ()
@@ -75,4 +84,4 @@ class BrazeSpec(BrazeOptions, DestinationSpec):
         from airflow_consent_retl.destinations.braze.destination import BrazeDestination
         from airflow_consent_retl.destinations.http.vendor import vendor_address
 
-        return BrazeDestination(vendor_address(self.conn_id, VENDOR, "/"), self, workspace=self.workspace_name)
+        return BrazeDestination(vendor_address(self.conn_id, VENDOR, "/"), self, account=self.workspace_name)

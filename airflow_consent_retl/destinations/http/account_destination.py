@@ -12,6 +12,7 @@ from airflow_consent_retl.destinations.http.destination import HttpDestination
 from airflow_consent_retl.destinations.http.options import HttpOptions
 from airflow_consent_retl.destinations.http.purpose import Purpose
 from airflow_consent_retl.destinations.http.subscriptions import SubscriptionRules
+from airflow_consent_retl.destinations.http.throttle import Throttle
 from airflow_consent_retl.destinations.http.written_rows import written
 from airflow_consent_retl.errors import DestinationError
 
@@ -40,6 +41,7 @@ class AccountDestination(HttpDestination, Generic[Options]):
         place: the things that are stored, and what an account is called, such as `contacts of Acme account`.
         rates: the options with the most requests of the account, each with the seconds that the number is for.
         by_clock: whether the vendor counts in windows of its clock.
+        throttle: the answers that ask to come again later.
         content_type: of the bodies.
         granting, denied: the vendor's words for subscriptions: see `SubscriptionRules`.
         own_codes: the vendor's codes of refused rows, which can never quote a value.
@@ -58,6 +60,7 @@ class AccountDestination(HttpDestination, Generic[Options]):
     place: str
     rates: ClassVar[Mapping[str, float]] = {}
     by_clock: ClassVar[bool] = False
+    throttle: ClassVar[Throttle] = Throttle()
     content_type: ClassVar[str] = "application/json"
     granting: ClassVar[Collection[str]] = ()
     denied: ClassVar[str] = ""
@@ -138,11 +141,12 @@ class AccountDestination(HttpDestination, Generic[Options]):
 
     @property
     def rated_account(self) -> str:
-        """The account whose requests the vendor counts."""
-        return self._account
+        """The account whose requests the vendor counts: its name, which another host may have too, and the host."""
+        return f"{self._account} {self._address.host}"
 
     def refuse(self, answer: Answer) -> None:
         """Raise for an answer that asks for another try, or refuses every request, without a status that says so."""
+        self.throttle.check(answer)
 
     def removing(self, load: Load) -> Purpose | None:
         """Return None: a removal has several requests."""

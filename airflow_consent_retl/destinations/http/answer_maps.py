@@ -116,6 +116,46 @@ def by_index(
     return _mapped(places, sent, outcome, others=others)
 
 
+def errors_beside(
+    errors: Iterable[Entry],
+    sent: SentRows,
+    outcome: EntryOutcome,
+    *,
+    status: int,
+    accepted_count: object = None,
+    field: str = "index",
+) -> Outcomes | None:
+    """Return the outcomes where an answer lists errors by position, beside a success or in a refusal of the whole.
+
+    A row may have several errors: the first one counts. An error about nothing that was sent is about any of it. None
+    for a refusal that is about no row.
+
+    Args:
+        errors: the entries; one without a position is about nothing that was sent.
+        sent: the rows of the request.
+        outcome: of an entry.
+        status: of the answer; of a refusal, it is the code of the rows without an error.
+        accepted_count: the number of accepted rows that the answer states; None: none. The rows without an error are
+            uncertain where it is another one.
+        field: the entry's field with the position.
+    """
+    is_refused = status >= 400
+    first: dict[object, Entry] = {}
+    for one in errors:
+        first.setdefault(_text(_at(one, field)), one)
+    if is_refused and not first:
+        return None
+    others = Outcome(RowStatus.REJECTED, f"http_{status}") if is_refused else ACCEPTED
+    outcomes = by_index(first.values(), sent, outcome, field=field, others=others)
+    if is_refused and outcomes.common.status is RowStatus.UNCERTAIN:
+        return None
+    named = {row: one for row, one in enumerate(outcomes) if one != ACCEPTED}
+    left = len(sent) - len(named)
+    if left and accepted_count is not None and accepted_count != left:
+        return Outcomes(len(sent), MISSING, named)
+    return outcomes
+
+
 def by_pointer(
     answered: Iterable[Entry],
     sent: SentRows,
@@ -218,7 +258,7 @@ def by_trace(
 
 def by_question(
     records: Iterable[Entry],
-    missing: Iterable[object],
+    missing: Iterable[object] | None,
     sent: SentRows,
     found: dict[str, Entry],
     *,
@@ -229,7 +269,8 @@ def by_question(
 
     Args:
         records: that the vendor has.
-        missing: the keys without a record, as the vendor names them.
+        missing: the keys without a record, as the vendor names them; None: it does not, and a complete answer has every
+            record.
         sent: the keys, as texts.
         found: filled in with the records, by the key that was sent.
         names_of: returns the keys by which the vendor finds a record.
@@ -247,9 +288,9 @@ def by_question(
         entries_of = [{"key": key} for key in some]
         return by_value(entries_of, sent, lambda *_: outcome, sent_as=str, named_as=lambda one: one["key"])
 
-    return joined(
-        outcomes([keys.get(fold(one)) for one in missing], NOT_FOUND), outcomes([key for key, _ in named], ACCEPTED)
-    )
+    there = [key for key, _ in named]
+    absent = set(keys.values()) - set(there) if missing is None else [keys.get(fold(one)) for one in missing]
+    return joined(outcomes(absent, NOT_FOUND), outcomes(there, ACCEPTED))
 
 
 def joined(*maps: Outcomes, others: Outcome = MISSING) -> Outcomes:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_consent_retl.destinations.http.answer_maps import entries
-from airflow_consent_retl.destinations.http.responses import UnreadableAnswerError, json_object
+from airflow_consent_retl.destinations.http.responses import UnreadableAnswerError, json_object, of_kind
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.client import Answer
@@ -32,7 +32,7 @@ def attributes_of(answer: Answer) -> dict[str, Any]:
     Raises:
         UnreadableAnswerError: it has none.
     """
-    return _object(_resource(answer).get("attributes"))
+    return of_kind(_resource(answer).get("attributes"), dict)
 
 
 def resources(answer: Answer) -> list[dict[str, Any]]:
@@ -45,7 +45,7 @@ def resources(answer: Answer) -> list[dict[str, Any]]:
     # Not even a null may look as if there were none.
     if not isinstance(document.get("data"), list):
         raise UnreadableAnswerError
-    found = [{**_object(one.get("attributes")), "id": one.get("id")} for one in entries(document, "data")]
+    found = [{**of_kind(one.get("attributes"), dict), "id": one.get("id")} for one in entries(document, "data")]
     if not all(isinstance(one["id"], str) for one in found):
         raise UnreadableAnswerError
     return found
@@ -65,10 +65,4 @@ def next_page(answer: Answer) -> str | None:
 
 
 def _resource(answer: Answer) -> dict[str, Any]:
-    return _object(json_object(answer.body).get("data"))
-
-
-def _object(value: object) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise UnreadableAnswerError
-    return value
+    return of_kind(json_object(answer.body).get("data"), dict)

@@ -21,6 +21,7 @@ class HttpOptions:
         choices: options with some words as values.
         withdrawals: the choices of `on_withdrawal`, each with a sentence for people; empty: there is no such option.
         companions: by choice of `on_withdrawal`, the option that the choice needs, and that only it may have.
+        needed: the same for other choices: the option by the name and the value of another one.
 
     Args:
         batch_rows: maximum number of rows in a request.
@@ -44,6 +45,7 @@ class HttpOptions:
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     withdrawals: ClassVar[Mapping[str, str]] = {}
     companions: ClassVar[Mapping[str, str]] = {}
+    needed: ClassVar[Mapping[tuple[str, str], str]] = {}
 
     batch_rows: int = 1000
     removal_batch_rows: int | None = None
@@ -75,6 +77,8 @@ class HttpOptions:
             if getattr(self, name) not in words:
                 *others, last = (f"`{word}`" for word in words)
                 wrong.append(f"{name} must be {', '.join(others)} or {last}")
+        for (option, value), name in self.needed.items():
+            wrong += wrong_companions(getattr(self, option), {value: (name, getattr(self, name))}, option=option)
         return wrong + self._wrong_withdrawal()
 
     def _wrong_withdrawal(self) -> list[str]:

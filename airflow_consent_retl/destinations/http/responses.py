@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 from airflow_consent_retl.contract.outcomes import UNREADABLE_ANSWER, Outcome, Outcomes, RowStatus
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 TOO_LONG = "answer_too_long"
 LATER = "accepted_for_later"
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
+
+Kind = TypeVar("Kind")
 
 ACCEPTED = Outcome(RowStatus.ACCEPTED)
 NOT_FOUND = Outcome(RowStatus.REJECTED, "not_found")
@@ -54,20 +56,34 @@ def json_object(body: bytes | None) -> dict[str, Any]:
     return answer
 
 
-def of_document(answer: Answer, sent: SentRows, read: Callable[[dict[str, Any]], Outcomes | None]) -> Outcomes | None:
+def of_document(
+    answer: Answer, sent: SentRows, read: Callable[[dict[str, Any]], Outcomes | None], **says: str
+) -> Outcomes | None:
     """Return the outcomes that `read` makes of a success, which are uncertain where it raises; None for a refusal.
 
     Args:
         answer: of a request with these rows.
         sent: see there.
         read: gets the document; it may raise `UnreadableAnswerError`.
+        **says: fields of each success with their values: without one, the rows are uncertain.
     """
     if answer.status >= 400:
         return None
     try:
-        return read(json_object(answer.body))
+        document = json_object(answer.body)
+        if any(document.get(name) != text for name, text in says.items()):
+            raise UnreadableAnswerError
+        return read(document)
     except UnreadableAnswerError:
         return Outcomes.uncertain(len(sent), UNREADABLE_ANSWER)
+
+
+def of_any_status(answer: Answer, read: Callable[[dict[str, Any]], Outcomes | None]) -> Outcomes | None:
+    """Return the outcomes that `read` makes of a document, also of a refusal; None where it raises."""
+    try:
+        return read(json_object(answer.body))
+    except UnreadableAnswerError:
+        return None
 
 
 def answered_with(status: int) -> Callable[[Answer, SentRows], Outcomes | None]:
@@ -77,6 +93,35 @@ def answered_with(status: int) -> Callable[[Answer, SentRows], Outcomes | None]:
         return Outcomes.accepted(len(sent)) if answer.status == status else None
 
     return read
+
+
+def answered_with_number(field: str) -> Callable[[Answer, SentRows], Outcomes | None]:
+    """Return the reader of answers that say that everything is done by a number, of at most the rows of the request.
+
+    It suits vendors that do not count rows about which there was nothing to do.
+    """
+
+    def read(answer: Answer, sent: SentRows) -> Outcomes | None:
+        def of_number(document: dict[str, Any]) -> Outcomes:
+            number = document.get(field)
+            if not is_integer(number) or number not in range(len(sent) + 1):
+                raise UnreadableAnswerError
+            return Outcomes.accepted(len(sent))
+
+        return of_document(answer, sent, of_number)
+
+    return read
+
+
+def of_kind(value: object, kind: type[Kind]) -> Kind:
+    """Return a value of an answer that is of this type, such as an object or a list.
+
+    Raises:
+        UnreadableAnswerError: it is something else, or missing.
+    """
+    if not isinstance(value, kind):
+        raise UnreadableAnswerError
+    return value
 
 
 def stated(answer: Answer, name: str) -> object:

@@ -26,14 +26,21 @@ class SubscriptionRules:
         vendor: its name, for the log.
         granting: the states of people who agreed.
         denied: the state of a person who did not.
+
+    Attributes:
+        denied: see there.
     """
 
     def __init__(self, vendor: str, *, granting: Iterable[str], denied: str) -> None:
         self._vendor = vendor
         self._granting = frozenset(granting)
-        self._denied = denied
+        self.denied = denied
         self._lock = threading.Lock()
         self._kept = 0
+
+    def grants(self, state: str | None) -> bool:
+        """Return whether a state is that of a person who agreed."""
+        return state in self._granting
 
     def strictest(self, wanted: Iterable[tuple[Subscription, str | None]]) -> dict[Subscription, str | None]:
         """Return one state for each subscription of an address: people who share it share one no.
@@ -54,14 +61,14 @@ class SubscriptionRules:
             present: the state at the vendor, empty where it has none; or the outcome of a question that failed.
         """
         if wanted is None:
-            return self._denied if present in self._granting else None
+            return self.denied if present in self._granting else None
         if wanted not in self._granting:
             return wanted
-        if present == self._denied:
+        if present == self.denied:
             with self._lock:
                 self._kept += 1
         # INVARIANT: no one is subscribed while it is not certain that they did not opt out.
-        return None if present == self._denied or isinstance(present, Outcome) else wanted
+        return None if present == self.denied or isinstance(present, Outcome) else wanted
 
     def settled(
         self,
@@ -81,11 +88,11 @@ class SubscriptionRules:
         """
         states = self.strictest(pair for some in wanted for pair in some)
         # Nothing has to be known of a subscription that ends here.
-        present = known([one for one, state in states.items() if state != self._denied])
+        present = known([one for one, state in states.items() if state != self.denied])
         settled: dict[Subscription, Outcome] = {}
         left: list[tuple[Subscription, str]] = []
         for one, state in states.items():
-            found = "" if state == self._denied else present.get(one, NO_STATE)
+            found = "" if state == self.denied else present.get(one, NO_STATE)
             settled[one] = found if isinstance(found, Outcome) else ACCEPTED
             sent = self.to_send(state, found)
             if sent and sent != found:

@@ -39,6 +39,12 @@ def texts_of(rows: pa.RecordBatch, name: str) -> list[str | None]:
     return texts
 
 
+def is_nested(kind: pa.DataType) -> bool:
+    """Return whether values of a type are objects, or lists of objects or of lists."""
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return bool(pa.types.is_nested(kind.value_type) if is_list else pa.types.is_nested(kind))
+
+
 def _has_text(kind: pa.DataType, *, lists: bool, times: bool) -> bool:
     if isinstance(kind, pa.BaseExtensionType):
         return kind.extension_name in {"arrow.json", "arrow.uuid"}

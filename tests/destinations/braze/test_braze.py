@@ -393,6 +393,117 @@ def test_withdrawn_fields_are_removed_and_withdrawn_states_are_unsubscribed(braz
     assert braze.users.keys() == {"ann", "bob"}
 
 
+def send_by(key_field: str, rows: pa.Table, **options: Any) -> Outcomes:
+    return deliver(destination(**options), rows, load_of(rows, key_field=key_field))
+
+
+BY_ALIAS: dict[str, Any] = {"identifier": "user_alias", "alias_label": "shop_id"}
+
+
+def alias(name: str) -> dict[str, str]:
+    return {"alias_name": name, "alias_label": "shop_id"}
+
+
+def test_users_known_by_an_alias_are_made_and_changed(braze: Braze) -> None:
+    braze.users["known"] = {"user_aliases": [alias("7")], "score": 1}
+    rows = people({"alias_name": "7", "score": 2}, {"alias_name": "8", "score": 3})
+
+    outcomes = send_by("alias_name", rows, **BY_ALIAS)
+
+    assert statuses(outcomes) == ["accepted"] * 2
+    assert sent_objects(braze) == [
+        {"user_alias": alias("7"), "score": 2, "_update_existing_only": False},
+        {"user_alias": alias("8"), "score": 3, "_update_existing_only": False},
+    ]
+    assert braze.users["known"]["score"] == 2
+    assert len(braze.users) == 2
+
+
+def test_users_known_by_their_address_are_made_and_changed(braze: Braze) -> None:
+    braze.users["known"] = {"email": "Ann@example.com", "score": 1}
+    rows = people({"email": "ann@example.com", "score": 2}, {"email": "bob@example.com", "score": 3})
+
+    outcomes = send_by("email", rows, identifier="email")
+
+    assert statuses(outcomes) == ["accepted"] * 2
+    assert sent_objects(braze) == [
+        {"email": "ann@example.com", "score": 2},
+        {"email": "bob@example.com", "score": 3},
+    ]
+    assert braze.users["known"]["score"] == 2
+    assert len(braze.users) == 2
+
+
+@pytest.mark.parametrize("name", ["email_subscribe", GROUP])
+@pytest.mark.parametrize("by", ["email", "alias_name"])
+def test_an_opt_out_survives_whatever_users_are_known_by(braze: Braze, by: str, name: str) -> None:
+    options = BY_ALIAS if by == "alias_name" else {"identifier": "email"}
+    for user in ("ann", "bob"):
+        braze.users[f"~{user}"] = {"email": f"{user}@example.com", "user_aliases": [alias(user)]}
+    if name == GROUP:
+        braze.group_opt_outs = {(NEWS, "ann@example.com"), (NEWS, "cid@example.com")}
+    else:
+        braze.users["~ann"]["email_subscribe"] = "unsubscribed"
+        braze.opted_out = {"cid@example.com"}
+    rows = states(name, ann="subscribed", bob="subscribed", cid="subscribed").drop_columns(["external_id"])
+    if by == "alias_name":
+        rows = rows.append_column("alias_name", pa.array(["ann", "bob", "cid"]))
+
+    outcomes = send_by(by, rows, **options)
+
+    assert statuses(outcomes) == ["accepted"] * 3
+    told = [one["email"] for one in sent_objects(braze) if name.partition(".")[0] in one]
+    assert told == ["bob@example.com"]
+
+
+def test_an_alias_of_another_label_is_another_user(braze: Braze) -> None:
+    braze.users["other"] = {"user_aliases": [{"alias_name": "7", "alias_label": "else"}], "email_subscribe": "opted_in"}
+    rows = people({"alias_name": "7", "email_subscribe": "opted_in"})
+
+    outcomes = send_by("alias_name", rows, **BY_ALIAS)
+
+    assert statuses(outcomes) == ["accepted"]
+    assert len(braze.users) == 2
+
+
+@pytest.mark.parametrize(
+    ("field", "options"), [("email", {"identifier": "email"}), ("alias_name", BY_ALIAS), ("external_id", {})]
+)
+@pytest.mark.parametrize("how", ["delete", "clear_attribute", "unsubscribe"])
+def test_people_are_taken_back_by_the_identifier_with_which_they_were_sent(
+    braze: Braze, field: str, options: dict[str, Any], how: str
+) -> None:
+    choices: dict[str, dict[str, Any]] = {
+        "delete": {},
+        "clear_attribute": {"withdrawn_attributes": {"vip": False}},
+        "unsubscribe": {"unsubscribes": [NEWS]},
+    }
+    braze.users["ann"] = {"email": "ann@example.com", "user_aliases": [alias("ann@example.com")], "vip": True}
+    braze.users["ann@example.com"] = {"email": "second@example.com", "vip": True}
+    rows = people({field: "ann@example.com"}, {field: "nobody@example.com"})
+    gone = destination(on_withdrawal=how, **choices[how], **options)
+    load = load_of(rows, key_field=field, rows_sent=0)
+
+    outcomes = take_back(gone, rows, load)
+
+    assert statuses(outcomes) == ["accepted"] * 2
+    place, other = ("ann@example.com", "ann") if field == "external_id" else ("ann", "ann@example.com")
+    assert braze.users[other]["vip"] is True
+    if how == "delete":
+        assert place not in braze.users
+    elif how == "clear_attribute":
+        assert braze.users[place]["vip"] is False
+    else:
+        assert braze.groups == {NEWS: {place: "unsubscribed"}}
+    assert len(braze.users) == (1 if how == "delete" else 2)
+
+
+def test_another_identifier_is_another_place(braze: Braze) -> None:
+    places = {destination(**options).target for options in ({}, {"identifier": "email"}, BY_ALIAS)}
+
+    assert len(places) == 3
+
+
 @pytest.mark.parametrize("document", [{"message": "success"}, {"deleted": 3}, {"deleted": "2"}, {"deleted": True}])
 def test_a_deletion_without_a_number_that_fits_is_uncertain(braze: Braze, document: dict[str, Any]) -> None:
     braze.fault = track_answers(document)
@@ -440,6 +551,9 @@ def test_a_limited_request_is_tried_again_after_the_window(braze: Braze) -> None
         ({"on_withdrawal": "clear_attribute"}, "withdrawn_attributes is for"),
         ({"unsubscribes": ["x"]}, "unsubscribes is for"),
         ({"batch_rows": 76}, "at most 75 objects"),
+        ({"identifier": "phone"}, "identifier must be `external_id`, `email` or `user_alias`"),
+        ({"identifier": "user_alias"}, 'alias_label is for identifier="user_alias", which needs it'),
+        ({"alias_label": "shop_id"}, 'alias_label is for identifier="user_alias", which needs it'),
         ({"exports_per_minute": 0}, "exports_per_minute must be at least 1"),
     ],
 )
@@ -464,6 +578,23 @@ def test_fields_that_do_not_suit_are_refused_before_any_request(
 ) -> None:
     with pytest.raises(ConfigurationError, match=words):
         destination().check(load_of(people(row), key_field=key))
+
+    assert braze.calls == []
+
+
+@pytest.mark.parametrize(
+    ("row", "key", "options", "words"),
+    [
+        ({"external_id": "x"}, "external_id", BY_ALIAS, "has to be mapped to `alias_name`"),
+        ({"email": "x", "external_id": "y"}, "email", {"identifier": "email"}, "`external_id` is no attribute"),
+        ({"email": "x", "push_subscribe": "opted_in"}, "email", {"identifier": "email"}, "`push_subscribe` is of one"),
+    ],
+)
+def test_fields_that_do_not_suit_the_identifier_are_refused(
+    braze: Braze, row: dict[str, Any], key: str, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        destination(**options).check(load_of(people(row), key_field=key))
 
     assert braze.calls == []
 

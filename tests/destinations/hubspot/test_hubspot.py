@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from support.hubspot_server import HubSpot, State, batch_answer, daily_limit, failure, limited
+from support.hubspot_server import APP, HubSpot, State, batch_answer, daily_limit, failure, limited
 from support.loading import deliver, load_of, take_back
 from support.vendor_server import Asked, Reply
 
@@ -20,7 +21,7 @@ from airflow_consent_retl.contract.outcomes import Outcomes
 from airflow_consent_retl.destinations.hubspot.destination import HubSpotDestination
 from airflow_consent_retl.destinations.hubspot.hubspot_hook import HubSpotHook
 from airflow_consent_retl.destinations.hubspot.options import HubSpotSpec
-from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError
+from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
 from airflow_consent_retl.operators import LoadToHubSpotOperator
 from airflow_consent_retl.operators.removing_load import from_parameters
 
@@ -419,7 +420,7 @@ def test_an_opt_out_that_the_answer_does_not_confirm_is_uncertain(hubspot: HubSp
 def test_all_loads_of_an_account_share_its_limit(hubspot: HubSpot) -> None:
     (rate,) = destination(requests_per_10_s=190).limits.account_rates
 
-    assert (rate.account, rate.requests, rate.period_s, rate.by_clock) == ("7001", 190, 10, False)
+    assert (rate.account, rate.requests, rate.period_s, rate.by_clock) == ("7001 127.0.0.1", 190, 10, False)
 
 
 def test_a_day_that_is_used_up_ends_the_try_at_once(hubspot: HubSpot) -> None:
@@ -495,6 +496,56 @@ def test_the_fast_lane_builds_it_with_the_same_withdrawal(hubspot: HubSpot) -> N
     built = removing.build_destination()
     assert built.on_withdrawal == "archive"
     assert built.target == f"contacts of HubSpot account 7001 at 127.0.0.1:{hubspot.port}"
+
+
+def as_app(monkeypatch: pytest.MonkeyPatch, hubspot: HubSpot, **others: str) -> None:
+    app = {**APP, **others}
+    connection = {
+        "conn_type": "consenthubspot",
+        "host": hubspot.url,
+        "login": app["client_id"],
+        "password": app["client_secret"],
+        "extra": {"allow_private": True, "refresh_token": app["refresh_token"]},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_CONSENTHUBSPOT_DEFAULT", json.dumps(connection))
+
+
+def test_an_app_with_oauth_fetches_one_token_for_a_load(hubspot: HubSpot, monkeypatch: pytest.MonkeyPatch) -> None:
+    as_app(monkeypatch, hubspot)
+
+    outcomes = send(people({"email": "ann@example.com", "city": "Ghent"}))
+
+    assert statuses(outcomes) == ["accepted"]
+    assert hubspot.token_calls == [APP]
+    assert HubSpotHook().test_connection()[0]
+
+
+def test_an_app_whose_refresh_token_is_refused_stops_the_load_and_no_secret_is_shown(
+    hubspot: HubSpot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_app(monkeypatch, hubspot, refresh_token="refresh-other")
+
+    with pytest.raises(DestinationError, match="refuses its credentials with 400 \\(invalid_grant\\)") as refused:
+        send(people({"email": "ann@example.com", "city": "Ghent"}))
+
+    assert not any(secret in str(refused.value) for secret in ("refresh-other", APP["client_secret"]))
+    assert hubspot.calls == []
+
+
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [("login", "Client id"), ("password", "Client secret"), ("refresh_token", "no refresh token")],
+)
+def test_an_app_without_a_part_of_its_credentials_is_refused(
+    hubspot: HubSpot, monkeypatch: pytest.MonkeyPatch, missing: str, words: str
+) -> None:
+    as_app(monkeypatch, hubspot)
+    connection = json.loads(os.environ["AIRFLOW_CONN_CONSENTHUBSPOT_DEFAULT"])
+    (connection if missing in connection else connection["extra"]).pop(missing)
+    monkeypatch.setenv("AIRFLOW_CONN_CONSENTHUBSPOT_DEFAULT", json.dumps(connection))
+
+    with pytest.raises(ConfigurationError, match=words):
+        destination()
 
 
 def test_the_connection_is_tested_with_a_question_about_the_account(hubspot: HubSpot) -> None:
