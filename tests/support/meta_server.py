@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from support.vendor_server import Asked, Reply, VendorServer, vendor_server
@@ -56,6 +56,7 @@ class MetaApi:
         invalid: selects entries of an audience that Meta counts as invalid, without a name.
         refused_event: selects events because of which Meta refuses the whole request.
         flagged: Meta flagged the audience.
+        usage: the document of the header `X-Business-Use-Case-Usage`; None: no header.
     """
 
     script: list[Reply | None] = field(default_factory=list)
@@ -63,6 +64,7 @@ class MetaApi:
     invalid: Callable[[dict[str, Any]], bool] = lambda user: False
     refused_event: Callable[[dict[str, Any]], bool] = lambda event: False
     flagged: bool = False
+    usage: object = None
     users: dict[User, list[Any]] = field(default_factory=dict)
     events: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     received: list[Asked] = field(default_factory=list)
@@ -79,6 +81,12 @@ class MetaApi:
         return [one for one in self.received if one.method == "DELETE"]
 
     def answer(self, asked: Asked) -> Reply:
+        reply = self._answer(asked)
+        if self.usage is None or not reply.status:
+            return reply
+        return replace(reply, headers={**reply.headers, "X-Business-Use-Case-Usage": json.dumps(self.usage)})
+
+    def _answer(self, asked: Asked) -> Reply:
         if wrong := _wrong_credentials(asked):
             return _error(190, wrong, status=401)
         if asked.path == f"/{VERSION}/me":

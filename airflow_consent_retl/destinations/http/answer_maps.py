@@ -371,7 +371,7 @@ def _index(value: object, rows: int, *, first: int) -> int | None:
         value = int(value)
     if not is_integer(value):
         return None
-    row = int(value) - first  # type: ignore[call-overload]
+    row = value - first
     return row if 0 <= row < rows else None
 
 

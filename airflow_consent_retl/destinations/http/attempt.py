@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 
 class AttemptError(Exception):
@@ -28,3 +29,10 @@ class RequestDoubt:
     """The doubt about earlier tries: `code` is the reason why one may have been applied; empty without a doubt."""
 
     code: str = ""
+
+
+def end_of(pause_s: float) -> str:
+    """Return the end of a pause that begins now, for people: `14:05 UTC`, with the day where it is another one."""
+    now = datetime.now(UTC)
+    end = now + timedelta(seconds=pause_s)
+    return f"{end:%H:%M} UTC" if end.date() == now.date() else f"{end:%Y-%m-%d %H:%M} UTC"

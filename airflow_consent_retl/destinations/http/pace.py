@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from airflow_consent_retl.destinations.http.attempt import AttemptError
+from airflow_consent_retl.destinations.http.attempt import AttemptError, end_of
 
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.account_rate import AccountRate
@@ -69,7 +69,8 @@ class Pace:
         begun = time.monotonic()
         while left_s := self._take():
             if time.monotonic() + left_s > begun + max(at_most_s, self._period_s):
-                raise AttemptError(self._code, maybe_applied=False, retry_after_s=left_s)
+                words = f"it asked for a pause that ends at {end_of(left_s)}"
+                raise AttemptError(self._code, maybe_applied=False, retry_after_s=left_s, words=words)
             if stop.wait(left_s):
                 break
         if stop.is_set():

@@ -56,6 +56,8 @@ class Purpose:
         rates: the vendor's limits on requests of this purpose, in place of those of the destination, which None means.
         refuse: called with each answer. It raises `AttemptError` for one that asks for another try, and
             `DestinationError` for one that refuses every request, where the status alone does not say so.
+        pause: returns from an answer, also of a success, the seconds in which the vendor takes no further request;
+            None: it takes them.
     """
 
     method: str
@@ -73,6 +75,7 @@ class Purpose:
     row_statuses: Collection[int] = ()
     rates: Sequence[AccountRate] | None = None
     refuse: Callable[[Answer], None] | None = None
+    pause: Callable[[Answer], float | None] | None = None
 
     @property
     def place(self) -> str:

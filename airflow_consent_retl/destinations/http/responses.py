@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeGuard, TypeVar
 
 from airflow_consent_retl.contract.outcomes import UNREADABLE_ANSWER, Outcome, Outcomes, RowStatus
 
@@ -138,7 +138,16 @@ def number_in(answer: Answer, header: str) -> int | None:
     return int(text[:18]) if text.isascii() and text.isdigit() else None
 
 
-def is_integer(value: object) -> bool:
+def objects_in(answer: Answer, header: str) -> list[dict[str, Any]]:
+    """Return the objects in the lists of a JSON object in a header of an answer; none where there is no such header."""
+    try:
+        lists = json_object(answer.headers.get(header, "").encode()).values()
+    except UnreadableAnswerError:
+        return []
+    return [one for some in lists if isinstance(some, list) for one in some if isinstance(one, dict)]
+
+
+def is_integer(value: object) -> TypeGuard[int]:
     """Return whether a JSON value is an integer; true and false are not."""
     return isinstance(value, int) and not isinstance(value, bool)
 

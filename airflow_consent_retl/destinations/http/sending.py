@@ -186,6 +186,8 @@ class HttpDelivery:
         if purpose.key_header is not None:
             headers[purpose.key_header] = piece.request_key
         answer = self._client.request(purpose.method, target, body, headers=headers)
+        if purpose.pause is not None and (pause_s := purpose.pause(answer)):
+            self._retries.pace.hold(pause_s)
         if purpose.refuse is not None:
             try:
                 purpose.refuse(answer)

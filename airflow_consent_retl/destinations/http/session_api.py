@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 import requests
 
 from airflow_consent_retl import __version__
-from airflow_consent_retl.destinations.http.attempt import AttemptError, RequestDoubt
+from airflow_consent_retl.destinations.http.attempt import AttemptError, RequestDoubt, end_of
 from airflow_consent_retl.destinations.http.pace import Pace
 from airflow_consent_retl.destinations.http.retry import Retries, retry_after_s
 from airflow_consent_retl.errors import DestinationError
@@ -51,7 +51,7 @@ class SessionApi(ABC, Generic[Client]):
 
     Attributes:
         name: the vendor's name in messages.
-        over_limit: the codes of an answer that asks to come again, whatever its status.
+        over_limit: the codes of an answer that asks to come again, whatever its status, each with the seconds to wait.
 
     Args:
         options: time limits and retries.
@@ -59,7 +59,7 @@ class SessionApi(ABC, Generic[Client]):
     """
 
     name: ClassVar[str]
-    over_limit: ClassVar[frozenset[str]] = frozenset()
+    over_limit: ClassVar[Mapping[str, float]] = {}
 
     def __init__(self, options: HttpOptions, before_request: Callable[[], None]) -> None:
         self._timeout_s = options.timeout_s
@@ -162,8 +162,12 @@ class SessionApi(ABC, Generic[Client]):
         if status in {408, 425, 429} or status >= 500 or status < 300 or code in self.over_limit:
             waits = retry_after_s(headers.get("retry-after", "").encode("latin-1", "replace"))
             maybe = status not in {403, 429}
-            words = code if code in self.over_limit else f"http_{status}"
-            raise AttemptError(words if status >= 300 else "answer_too_long", maybe_applied=maybe, retry_after_s=waits)
+            if code in self.over_limit:
+                waits = waits or self.over_limit[code]
+                words = f"its requests are used up ({code}), and are asked for again at {end_of(waits)}"
+                raise AttemptError(code, maybe_applied=maybe, retry_after_s=waits, words=words)
+            failed = f"http_{status}" if status >= 300 else "answer_too_long"
+            raise AttemptError(failed, maybe_applied=maybe, retry_after_s=waits)
         if status < 400:
             raise DestinationError(f"{self.name} answers {status} at `{path}`: redirects are not followed")
         if status in {401, 403}:

@@ -4,7 +4,8 @@ Read 2026-11-29: the fields in the wheel facebook-business 26.0.3; errors on
 https://developers.facebook.com/docs/graph-api/guides/error-handling and
 https://developers.facebook.com/docs/marketing-api/error-reference, the error of a flagged audience on
 https://developers.facebook.com/documentation/ads-commerce/marketing-api/reference/custom-audience/users, the proof on
-https://developers.facebook.com/docs/graph-api/guides/secure-requests.
+https://developers.facebook.com/docs/graph-api/guides/secure-requests, the header with the used part of the calls of
+an hour on https://developers.facebook.com/docs/graph-api/overview/rate-limiting.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import hmac
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_consent_retl.destinations.http.attempt import AttemptError
+from airflow_consent_retl.destinations.http.attempt import AttemptError, end_of
+from airflow_consent_retl.destinations.http.responses import is_integer, objects_in, stated
 from airflow_consent_retl.destinations.http.vendor import vendor_address
 from airflow_consent_retl.destinations.meta import META
 from airflow_consent_retl.errors import ConfigurationError, DestinationError
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.client import Answer
 
 FLAGGED_AUDIENCE = 1713230
-# Of the error 100: there is no such audience or dataset, or the token may not see it.
-_NOT_THERE = 33
 # Limits on calls of an app, a user, a page and an account; nothing of the call was applied.
 _THROTTLED = frozenset({4, 17, 32, 341, 613, *range(80000, 80015)})
 # An unknown error, and a service that does not answer: the call may have been applied.
@@ -73,16 +73,11 @@ def place_of(address: HttpAddress) -> str:
 
 def error_of(answer: Answer) -> tuple[int, int, bool] | None:
     """Return the code and the subcode of an error, and whether it may pass; None: the answer is no error of Meta's."""
-    from airflow_consent_retl.destinations.http.responses import UnreadableAnswerError, is_integer, json_object
-
-    try:
-        error = json_object(answer.body).get("error")
-    except UnreadableAnswerError:
-        return None
+    error = stated(answer, "error")
     if not isinstance(error, dict) or not is_integer(error.get("code")):
         return None
     subcode: Any = error.get("error_subcode")
-    return int(error["code"]), subcode if is_integer(subcode) else 0, error.get("is_transient") is True
+    return int(error["code"]), int(subcode) if is_integer(subcode) else 0, error.get("is_transient") is True
 
 
 def check_answer(answer: Answer) -> None:
@@ -98,7 +93,7 @@ def check_answer(answer: Answer) -> None:
     if found is None:
         return
     code, subcode, may_pass = found
-    named = f"error_{code}" if not subcode else f"error_{code}_{subcode}"
+    named = refusal_code(answer)
     if subcode == FLAGGED_AUDIENCE:
         raise DestinationError(
             "Meta flagged this audience (operation_status 471, subcode 1713230), and refuses every change of its "
@@ -106,19 +101,32 @@ def check_answer(answer: Answer) -> None:
             "appeal in Meta's Audience Manager, or delete the audience there"
         )
     if code in _THROTTLED:
-        raise AttemptError(named, maybe_applied=False, retry_after_s=answer.retry_after_s)
+        wait_s = answer.retry_after_s or regained_after_s(answer) or 0
+        words = f"its limit on calls is reached until {end_of(wait_s)} ({named})" * bool(wait_s)
+        raise AttemptError(named, maybe_applied=False, retry_after_s=wait_s or None, words=words)
     if code in _FAILED or may_pass:
         raise AttemptError(named, maybe_applied=True, retry_after_s=answer.retry_after_s)
-    if code in _REFUSED or (code, subcode) == (100, _NOT_THERE):
+    # Error 100 with 33: there is no such audience or dataset, or the token may not see it.
+    if code in _REFUSED or (code, subcode) == (100, 33):
         raise DestinationError(
             f"Meta refuses every request with {named}: check the access token, its "
             "permissions, and the id of the audience or the dataset"
         )
 
 
+def regained_after_s(answer: Answer, use_case: str = "") -> float | None:
+    """Return the seconds after which Meta takes calls again, by the usage that it states; None: it takes them.
+
+    Args:
+        answer: with or without the header `X-Business-Use-Case-Usage`.
+        use_case: the kind of calls, such as `custom_audience`; empty: any kind.
+    """
+    uses = [one for one in objects_in(answer, "x-business-use-case-usage") if use_case in str(one.get("type"))]
+    waits = [one.get("estimated_time_to_regain_access") for one in uses]
+    return 60.0 * max((one for one in waits if is_integer(one)), default=0) or None
+
+
 def refusal_code(answer: Answer) -> str:
     """Return the code of rows that were refused with a batch: Meta's numbers, or the status."""
     found = error_of(answer)
-    if found is None:
-        return f"http_{answer.status}"
-    return f"error_{found[0]}_{found[1]}" if found[1] else f"error_{found[0]}"
+    return f"http_{answer.status}" if found is None else f"error_{found[0]}" + f"_{found[1]}" * bool(found[1])

@@ -17,6 +17,7 @@ and …/audiences/guides/custom-audiences: 10,000 users a request; changes take 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
@@ -26,7 +27,7 @@ from airflow_consent_retl.destinations.http.destination import HttpDestination
 from airflow_consent_retl.destinations.http.halving import Halving
 from airflow_consent_retl.destinations.http.purpose import Purpose
 from airflow_consent_retl.destinations.http.responses import UnreadableAnswerError, is_integer, json_object
-from airflow_consent_retl.destinations.meta.graph_api import check_answer, place_of, refusal_code
+from airflow_consent_retl.destinations.meta.graph_api import check_answer, place_of, refusal_code, regained_after_s
 from airflow_consent_retl.destinations.meta.known_people import (
     PeopleEncoder,
     check_fields,
@@ -133,6 +134,7 @@ class MetaAudienceDestination(HttpDestination):
             removes=method == "DELETE",
             key_header=None,
             refuse=check_answer,
+            pause=partial(regained_after_s, use_case="custom_audience"),
         )
 
     def _read(self, answer: Answer, sent: SentRows) -> Outcomes | None:

@@ -17,7 +17,7 @@ import requests
 from simple_salesforce.exceptions import SalesforceAuthenticationFailed
 
 from airflow_consent_retl.contract.outcomes import vendor_code
-from airflow_consent_retl.destinations.http.attempt import AttemptError
+from airflow_consent_retl.destinations.http.attempt import AttemptError, end_of
 from airflow_consent_retl.destinations.http.session_api import RefusedCallError, SessionApi
 from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from airflow_consent_retl.destinations.salesforce.options import SalesforceOptions
 
 API_VERSION = "66.0"
+# The requests of any 24 hours are counted, so some are free again each hour, and no time has them all.
+AGAIN_S = 3600.0
 _USAGE = re.compile(r"(?:^|,\s*)api-usage=([0-9]+)/([0-9]+)")
 # A query has at most 2,000 records in an answer, and the text of a statement at most 100,000 characters.
 _KEYS_IN_A_QUERY = 500
@@ -51,7 +53,7 @@ class SalesforceApi(SessionApi["Salesforce"]):
     """
 
     name: ClassVar[str] = "Salesforce"
-    over_limit: ClassVar[frozenset[str]] = frozenset({"REQUEST_LIMIT_EXCEEDED"})
+    over_limit: ClassVar[Mapping[str, float]] = {"REQUEST_LIMIT_EXCEEDED": AGAIN_S}
 
     def __init__(
         self, connect: Callable[[], Salesforce], options: SalesforceOptions, before_request: Callable[[], None]
@@ -67,7 +69,9 @@ class SalesforceApi(SessionApi["Salesforce"]):
         if usage is not None and usage.used >= self._max_api_share * usage.limit:
             raise DestinationUnavailableError(
                 f"the Salesforce org has used {usage.used:,} of its {usage.limit:,} API requests of 24 hours: "
-                f"max_api_share={self._max_api_share:g} leaves the rest to others"
+                f"max_api_share={self._max_api_share:g} leaves the rest to others. The count falls as requests get "
+                f"older than a day; the next try is at {end_of(AGAIN_S)} or later",
+                retry_after_s=AGAIN_S,
             )
 
     def records(

@@ -60,6 +60,7 @@ class SalesforceOptions(HttpOptions):
         "nulls": ("clear", "keep"),
     }
     withdrawals: ClassVar[Mapping[str, str]] = WITHDRAWAL_CHOICES
+    companions: ClassVar[Mapping[str, str]] = {"clear_fields": "clear_fields"}
 
     sobject: str
     external_id: str
@@ -83,8 +84,6 @@ class SalesforceOptions(HttpOptions):
         wrong += [] if self.max_api_share > 0 else ["max_api_share must be above 0"]
         names = {"sobject": self.sobject, "external_id": self.external_id}
         wrong += [f"{name} must be an API name" for name, value in names.items() if not _NAME.fullmatch(value)]
-        if bool(self.clear_fields) != (self.on_withdrawal == "clear_fields"):
-            wrong.append("clear_fields is needed with on_withdrawal `clear_fields`, and only there")
         if isinstance(self.clear_fields, str) or not all(_NAME.fullmatch(name) for name in self.clear_fields):
             wrong.append("clear_fields must be a list of API names")
         if self.external_id in self.clear_fields:

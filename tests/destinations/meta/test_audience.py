@@ -13,7 +13,15 @@ from support.loading import deliver, load_of, rejected, take_back
 from support.meta_server import AUDIENCE, MetaApi, connection_to, meta_api, temporary, throttled
 from support.vendor_server import Reply
 
-from airflow_consent_retl.contract import Batch, ConfigurationError, DestinationError, Outcome, Outcomes, RowStatus
+from airflow_consent_retl.contract import (
+    Batch,
+    ConfigurationError,
+    DestinationError,
+    DestinationUnavailableError,
+    Outcome,
+    Outcomes,
+    RowStatus,
+)
 from airflow_consent_retl.destinations.http.halving import MAX_REQUESTS, Halving
 from airflow_consent_retl.destinations.meta.meta_hook import MetaHook
 from airflow_consent_retl.destinations.meta_audiences.destination import MetaAudienceDestination
@@ -183,6 +191,50 @@ def test_limits_on_calls_and_short_failures_are_waited_for(meta: MetaApi) -> Non
     outcomes = deliver(audience(), people(2))
 
     assert (statuses(outcomes), len(meta.received)) == (["accepted", "accepted"], 3)
+
+
+def usage(minutes: object, kind: str = "custom_audience") -> dict[str, list[dict[str, object]]]:
+    """Return the used part of the hour's calls, as Meta states it."""
+    used = {"call_count": 100, "total_cputime": 25, "total_time": 25}
+    return {"66782684": [{"type": kind, **used, "estimated_time_to_regain_access": minutes}]}
+
+
+def test_a_limit_that_lasts_longer_than_a_load_retries_ends_it_with_the_time_of_its_end(meta: MetaApi) -> None:
+    meta.script, meta.usage = [throttled()] * 3, usage(30)
+
+    with pytest.raises(
+        DestinationUnavailableError, match=r"limit on calls is reached until .*[0-9]{2}:[0-9]{2} UTC"
+    ) as error:
+        deliver(audience(), people(2))
+
+    assert error.value.retry_after_s == 1800
+    assert len(meta.received) == 1
+
+
+def test_calls_that_are_used_up_after_a_success_pause_the_next_request(meta: MetaApi) -> None:
+    meta.usage = usage(30)
+    opened, load = audience(), load_of(people(2), key_field=None)
+    opened.open(load)
+    (rows,) = people(2).combine_chunks().to_batches()
+
+    first = opened.send(Batch(key="0" * 64, rows=rows))
+    with pytest.raises(DestinationUnavailableError, match=r"asked for a pause that ends at .*[0-9]{2}:[0-9]{2} UTC"):
+        opened.send(Batch(key="1" * 64, rows=rows))
+    opened.abort()
+
+    assert statuses(first) == ["accepted", "accepted"]
+    assert len(meta.received) == 1
+
+
+@pytest.mark.parametrize(
+    "stated", [usage(0), usage(30, "ads_insights"), usage("30"), {"66782684": "full"}, {"66782684": [7]}, [], "full"]
+)
+def test_a_usage_that_says_nothing_of_these_calls_pauses_nothing(meta: MetaApi, stated: object) -> None:
+    meta.usage = stated
+
+    outcomes = deliver(audience(batch_rows=1), people(2))
+
+    assert (statuses(outcomes), len(meta.received)) == (["accepted", "accepted"], 2)
 
 
 def test_an_unclear_first_try_stays_unclear_when_the_second_is_refused(meta: MetaApi) -> None:

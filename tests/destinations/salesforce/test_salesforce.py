@@ -319,17 +319,24 @@ def test_a_wrong_password_is_refused_without_the_words_of_the_answer(
 def test_makes_no_job_beyond_its_share_of_the_orgs_daily_requests(org: SalesforceOrg) -> None:
     org.used = 90_000
 
-    with pytest.raises(DestinationUnavailableError, match="has used 90,0"):
+    with pytest.raises(
+        DestinationUnavailableError, match=r"has used 90,0.* next try is at .*[0-9]{2}:[0-9]{2} UTC"
+    ) as error:
         sent(table([ANN]))
 
+    assert error.value.retry_after_s == 3600
     assert org.jobs == {}
 
 
 def test_waits_when_the_orgs_requests_are_used_up(org: SalesforceOrg) -> None:
     org.fault = "limit"
 
-    with pytest.raises(DestinationUnavailableError, match="REQUEST_LIMIT_EXCEEDED"):
+    with pytest.raises(
+        DestinationUnavailableError, match=r"REQUEST_LIMIT_EXCEEDED.* at .*[0-9]{2}:[0-9]{2} UTC"
+    ) as error:
         opened(table([ANN]))
+
+    assert error.value.retry_after_s == 3600
 
 
 def test_insert_makes_no_second_record_and_update_makes_none(org: SalesforceOrg) -> None:
@@ -402,7 +409,7 @@ def test_what_does_not_suit_the_org_is_refused_before_a_row(
     ("given", "words"),
     [
         ({"on_withdrawal": "unsubscribe"}, "on_withdrawal is not one of the destination's choices"),
-        ({"on_withdrawal": "clear_fields"}, "clear_fields is needed with on_withdrawal `clear_fields`"),
+        ({"on_withdrawal": "clear_fields"}, 'clear_fields is for on_withdrawal="clear_fields"'),
         ({"on_withdrawal": "consent_objects"}, "needs consent_objects"),
         ({"on_withdrawal": "clear_fields", "clear_fields": [KEY]}, "must not empty the external id"),
         ({"hard_delete": True, "on_withdrawal": "clear_fields", "clear_fields": ["Email"]}, "hard_delete needs"),
