@@ -18,7 +18,7 @@ FOLDERS = {place.parent.name: place.parent for place in PACKAGE.glob("*/__init__
 MOST = 250
 # INVARIANT: these numbers only fall. A destination that is not listed has at most `MOST` lines.
 LARGER = {
-    "hubspot": 375,
+    "hubspot": 367,
     "salesforce": 815,
 }
 # What two destinations of one vendor share.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.client import Answer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class UsedUp:
     """An answer that says that the requests of a long time are used up, such as those of a day.
 

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus, vendor_code
 from airflow_consent_retl.destinations.http.answer_maps import Entry, by_question, by_trace, entries
-from airflow_consent_retl.destinations.http.attempt import AttemptError
 from airflow_consent_retl.destinations.http.responses import (
     LATER,
     SentRows,
     UnreadableAnswerError,
-    number_in,
     of_document,
     stated,
 )
@@ -24,31 +22,6 @@ if TYPE_CHECKING:
 CATEGORIES: Final = frozenset(
     {"CONFLICT", "FORBIDDEN", "OBJECT_ALREADY_EXISTS", "OBJECT_NOT_FOUND", "VALIDATION_ERROR"}
 )
-
-# A record is locked by another request, or the account is moved to another data centre.
-_LOCKED: Final = {423: 2.0, 477: 60.0}
-_INTERVAL_MS: Final = 10_000
-_DAILY_S: Final = 3600.0
-
-
-def ask_again(answer: Answer) -> None:
-    """Raise for an answer that asks for another try, with the time to wait: HubSpot rarely names it.
-
-    Raises:
-        AttemptError: the account's requests of ten seconds or of the day are used up, or records are locked.
-    """
-    code, wait_s, words = f"http_{answer.status}", answer.retry_after_s, ""
-    if answer.status in _LOCKED:
-        wait_s = _LOCKED[answer.status] if wait_s is None else wait_s
-    elif answer.status != 429:
-        return
-    elif stated(answer, "policyName") == "DAILY":
-        # The day ends at midnight in the account's time zone, which no answer names.
-        code, wait_s, words = "daily_limit", _DAILY_S, "the account's requests of today are used up"
-    else:
-        interval = number_in(answer, "x-hubspot-ratelimit-interval-milliseconds")
-        wait_s = max(wait_s or 0.0, (_INTERVAL_MS if interval is None else interval) / 1000)
-    raise AttemptError(code, maybe_applied=False, retry_after_s=wait_s, words=words)
 
 
 def inputs_body(inputs: Sequence[Any]) -> object:

@@ -31,10 +31,10 @@ from airflow_consent_retl.destinations.http.record_changes import RecordChange
 from airflow_consent_retl.destinations.http.responses import ACCEPTED, answered_with
 from airflow_consent_retl.destinations.http.subscriptions import after_a_change, with_states
 from airflow_consent_retl.destinations.http.text_values import texts_of
+from airflow_consent_retl.destinations.http.throttle import Throttle, UsedUp
 from airflow_consent_retl.destinations.hubspot import VENDOR
 from airflow_consent_retl.destinations.hubspot.contact_answers import (
     CATEGORIES,
-    ask_again,
     inputs_body,
     outcomes_by_trace,
     outcomes_of_reading,
@@ -56,7 +56,6 @@ if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Batch, Load
     from airflow_consent_retl.destinations.http.address import HttpAddress
     from airflow_consent_retl.destinations.http.bodies import Row
-    from airflow_consent_retl.destinations.http.client import Answer
     from airflow_consent_retl.destinations.http.found_records import Record
     from airflow_consent_retl.destinations.http.purpose import Purpose
     from airflow_consent_retl.destinations.http.steps import BatchSteps
@@ -74,6 +73,15 @@ _DELETE = RecordChange(
     answered_with(204),
     # A contact that cannot be deleted now keeps no other one.
     apart=True,
+)
+
+
+_THROTTLE = Throttle(
+    # A record is locked by another request (423), or the account is moved to another data centre (477).
+    waits={423: 2, 429: 10, 477: 60},
+    window_header="x-hubspot-ratelimit-interval-milliseconds",
+    # The day ends at midnight in the account's time zone, which no answer names.
+    used_up=UsedUp("policyName", "DAILY", 3600, "daily_limit", "the account's requests of today are used up"),
 )
 
 
@@ -95,6 +103,7 @@ class HubSpotDestination(AccountDestination[HubSpotOptions]):
     """
 
     vendor: ClassVar[Vendor] = VENDOR
+    throttle: ClassVar[Throttle] = _THROTTLE
     place = "contacts of HubSpot account"
     rates: ClassVar[Mapping[str, float]] = {"requests_per_10_s": 10}
     withdrawal_choices: ClassVar[Mapping[str, str]] = WITHDRAWAL_CHOICES
@@ -110,10 +119,6 @@ class HubSpotDestination(AccountDestination[HubSpotOptions]):
         super().__init__(address, options, account=hub_id)
         self._known_by = options.id_property
         self._unsubscribes = options.on_withdrawal in {"unsubscribe", "unsubscribe_all"}
-
-    def refuse(self, answer: Answer) -> None:
-        """Raise for an answer that asks for another try."""
-        ask_again(answer)
 
     def sending(self, load: Load) -> Purpose:
         """Return an upsert of contacts, or an update, which makes none."""
