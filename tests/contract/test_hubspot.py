@@ -48,7 +48,7 @@ class HubSpotStandIn(StandIn):
             max_attempts=3,
             backoff_s=0.01,
         )
-        return HubSpotDestination(self._address, options, hub_id="7001")
+        return HubSpotDestination(self._address, options, account="7001")
 
     def rows(self, people: Sequence[Person]) -> pa.Table:
         return super().rows(people).rename_columns(["customer_id", "text"])

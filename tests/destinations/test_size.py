@@ -18,8 +18,8 @@ FOLDERS = {place.parent.name: place.parent for place in PACKAGE.glob("*/__init__
 MOST = 250
 # INVARIANT: these numbers only fall. A destination that is not listed has at most `MOST` lines.
 LARGER = {
-    "hubspot": 367,
-    "salesforce": 815,
+    "hubspot": 335,
+    "salesforce": 670,
 }
 # What two destinations of one vendor share.
 SHARED_BY_A_VENDOR = {"data_manager": 925, "meta": 193}

@@ -337,6 +337,27 @@ def csv_entries(body: bytes | None, *, columns: Iterable[str] = ()) -> list[dict
     return [dict(zip(header, line, strict=True)) for line in lines[1:]]
 
 
+def by_column(
+    tables: Iterable[tuple[bytes, Callable[[Mapping[str, str]], Outcome]]], column: str
+) -> dict[str, Outcome]:
+    """Return the outcomes of a vendor's lines by the value of one column, where it sorts them into several CSV tables.
+
+    Args:
+        tables: each with the outcome of a line in it; an empty text is a table without lines.
+        column: of each table. A value with two different outcomes is uncertain.
+
+    Raises:
+        UnreadableAnswerError: a table is no CSV, or has no such column.
+    """
+    found: dict[str, Outcome] = {}
+    for body, outcome_of in tables:
+        for line in csv_entries(body, columns=[column]) if body.strip() else ():
+            outcome = outcome_of(line)
+            if found.setdefault(line[column], outcome) != outcome:
+                found[line[column]] = Outcome(RowStatus.UNCERTAIN, "several_results")
+    return found
+
+
 _UNREADABLE = Outcome(RowStatus.UNCERTAIN, UNREADABLE_ANSWER)
 
 

@@ -6,9 +6,38 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self
 
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes
-from airflow_consent_retl.destinations.http.responses import ACCEPTED, NOT_FOUND
+from airflow_consent_retl.destinations.http.responses import ACCEPTED, NOT_FOUND, UnreadableAnswerError, of_kind
 
 Record = Mapping[str, Any]
+
+
+def ids_by_key(
+    records: Iterable[Record], keys: Iterable[str], *, field: str, id_field: str, fold: Callable[[str], str] = str
+) -> dict[str, list[str]]:
+    """Return the vendor's ids of the records that people have, by key; a person may have several.
+
+    Args:
+        records: that the vendor has.
+        keys: that were asked for.
+        field: of a record, with the key; a whole number may come as `7.0`.
+        id_field: of a record, with the id.
+        fold: returns a key for comparison.
+
+    Raises:
+        UnreadableAnswerError: a record has no id, or a key that was not asked for.
+    """
+    wanted: dict[str, list[str]] = {}
+    for key in dict.fromkeys(keys):
+        wanted.setdefault(fold(key), []).append(key)
+    found: dict[str, list[str]] = {}
+    for one in records:
+        value = one.get(field)
+        text = fold(str(int(value)) if isinstance(value, float) else str(value))
+        if text not in wanted:
+            raise UnreadableAnswerError
+        for key in wanted[text]:
+            found.setdefault(key, []).append(of_kind(one.get(id_field), str))
+    return found
 
 
 class FoundRecords:

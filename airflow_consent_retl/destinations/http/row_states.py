@@ -18,13 +18,14 @@ from airflow_consent_retl.contract.outcomes import Outcome, Outcomes
 from airflow_consent_retl.destinations.http.answer_maps import MISSING
 from airflow_consent_retl.destinations.http.responses import ACCEPTED, NOT_FOUND, of_document
 from airflow_consent_retl.destinations.http.subscriptions import after_a_change, with_states
+from airflow_consent_retl.destinations.http.text_values import texts_of
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.client import Answer
     from airflow_consent_retl.destinations.http.found_records import Record
     from airflow_consent_retl.destinations.http.responses import SentRows
     from airflow_consent_retl.destinations.http.steps import BatchSteps
-    from airflow_consent_retl.destinations.http.subscriptions import SubscriptionRules
+    from airflow_consent_retl.destinations.http.subscriptions import AddressStates, SubscriptionRules
 
 States = dict[str, Outcome | str]
 """Present states, by person or by address; empty: the vendor has none; an outcome: the doubt about it."""
@@ -141,6 +142,40 @@ def stored_with_states(
     outcomes = store(Batch(key=batch.key, rows=sent))
     doubts = [[state for some in known.values() if isinstance(state := some.get(one or ""), Outcome)] for one in keys]
     return after_a_change(outcomes, with_states(list(outcomes), doubts))
+
+
+def settled_after(
+    batch: Batch,
+    columns: Mapping[int, str],
+    *,
+    address: str,
+    rules: SubscriptionRules,
+    cleared: Collection[str],
+    states: Callable[[], AddressStates],
+    store: Callable[[Batch], Outcomes],
+) -> Outcomes:
+    """Send rows, then settle the states of those that were accepted, for a vendor that takes states apart.
+
+    Args:
+        batch: of the load.
+        columns: the fields with states, by subscription.
+        address: the field with the address to which the states belong.
+        rules, cleared, store: see `stored_with_states`.
+        states: returns those at the vendor.
+
+    Raises: as `Destination.send`.
+    """
+    outcomes, rows = store(batch), batch.rows
+    if not columns or not len(outcomes):
+        return outcomes
+    texts = {one: texts_of(rows, name) for one, name in columns.items()}
+    ends = {one for one, name in columns.items() if name in cleared}
+    wanted = [
+        {one: some[row] for one, some in texts.items() if some[row] is not None or one in ends}
+        for row in range(len(outcomes))
+    ]
+    settled = rules.settled_at(texts_of(rows, address), list(outcomes), wanted, states())
+    return after_a_change(outcomes, settled)
 
 
 def _to_send(

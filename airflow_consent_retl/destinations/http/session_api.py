@@ -18,7 +18,7 @@ from airflow_consent_retl import __version__
 from airflow_consent_retl.destinations.http.attempt import AttemptError, RequestDoubt, end_of
 from airflow_consent_retl.destinations.http.pace import Pace
 from airflow_consent_retl.destinations.http.retry import Retries, retry_after_s
-from airflow_consent_retl.errors import DestinationError
+from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.options import HttpOptions
@@ -208,6 +208,14 @@ class SessionApi(ABC, Generic[Client]):
             if self._client is None or self._client is instead_of:
                 self._client = self.logged_in()
             return self._client
+
+
+def call_error(failure: AttemptError | RefusedCallError, name: str) -> DestinationError | DestinationUnavailableError:
+    """Return the error of the contract for a call that failed; `name` is the vendor's."""
+    if isinstance(failure, RefusedCallError):
+        return DestinationError(f"{name} refuses the request with {failure.status} ({failure.code})")
+    words = f"{name} did not answer: {failure.words}"
+    return DestinationUnavailableError(words, retry_after_s=failure.retry_after_s)
 
 
 def _content(response: requests.Response, *, most: int) -> bytes | None:

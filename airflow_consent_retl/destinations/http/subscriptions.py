@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from airflow_consent_retl.contract.outcomes import STATE_REFUSED, Outcome, Outcomes, RowStatus
 from airflow_consent_retl.destinations.http.responses import ACCEPTED
@@ -14,6 +14,25 @@ from airflow_consent_retl.progress import module_log
 log = module_log(__name__)
 
 Subscription = TypeVar("Subscription", bound=Hashable)
+
+
+class AddressSubscription(NamedTuple):
+    """A subscription of an address, such as one of e-mail; the case of an address's letters does not count."""
+
+    address: str
+    subscription: int
+
+
+class AddressStates(Protocol):
+    """The states of subscriptions of addresses at a vendor."""
+
+    def known(self, wanted: Sequence[AddressSubscription], /) -> Mapping[AddressSubscription, Outcome | str]:
+        """Return the present states, or why nothing is known; a state that is missing is unknown."""
+
+    def write(self, states: Sequence[tuple[AddressSubscription, str]], /) -> Iterable[Outcome]:
+        """Write states, and return an outcome for each."""
+
+
 NO_STATE: Final = Outcome(RowStatus.REJECTED, "no_subscription_state")
 """Of a subscription that a complete answer does not name."""
 """The outcome of a state that the vendor's answer does not have."""
@@ -100,6 +119,29 @@ class SubscriptionRules:
         settled |= dict(zip((one for one, _ in left), write(left), strict=True))
         return with_states(outcomes, [[settled[one] for one, _ in some] for some in wanted])
 
+    def settled_at(
+        self,
+        addresses: Sequence[str | None],
+        outcomes: Sequence[Outcome],
+        wanted: Sequence[Mapping[int, str | None]],
+        states: AddressStates,
+    ) -> Outcomes:
+        """Settle the states of the rows that were accepted and have an address, and return the outcomes after it.
+
+        Args:
+            addresses: of the rows.
+            outcomes: of the rows so far.
+            wanted: the states of each row, by subscription; None: see `strictest`.
+            states: at the vendor.
+        """
+        pairs = [
+            [(AddressSubscription(address.casefold(), one), state) for one, state in some.items()]
+            if address and was == ACCEPTED
+            else []
+            for address, was, some in zip(addresses, outcomes, wanted, strict=True)
+        ]
+        return self.settled(outcomes, pairs, known=states.known, write=states.write)
+
     def warn(self) -> None:
         """Log how many opt-outs the vendor keeps."""
         if self._kept:
@@ -120,6 +162,15 @@ def with_states(outcomes: Sequence[Outcome], states: Sequence[Iterable[Outcome]]
         next((one for one in some if one != ACCEPTED), was) if was == ACCEPTED else was
         for was, some in zip(outcomes, states, strict=True)
     )
+
+
+def after_addresses(
+    outcomes: Sequence[Outcome], addresses: Sequence[str | None], change: Callable[[list[str]], Mapping[str, Outcome]]
+) -> Outcomes:
+    """Return the outcomes of accepted rows after a change of their addresses, each once and in small letters."""
+    folded = [address.casefold() if address else None for address in addresses]
+    changed = change(list(dict.fromkeys(address for address in folded if address)))
+    return with_states(outcomes, [[changed[address]] if address else [] for address in folded])
 
 
 def after_a_change(outcomes: Outcomes, settled: Outcomes) -> Outcomes:

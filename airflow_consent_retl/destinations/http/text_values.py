@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 import pyarrow as pa
 
@@ -37,6 +39,19 @@ def texts_of(rows: pa.RecordBatch, name: str) -> list[str | None]:
     for one, row in zip(found.records, found.positions, strict=True):
         texts[row] = text_of(one["text"])
     return texts
+
+
+def in_groups(texts: Sequence[str], *, most: int, most_characters: int) -> list[list[str]]:
+    """Return texts in groups of so many, and of so many characters with a comma between them."""
+    groups: list[list[str]] = []
+    characters = most_characters
+    for text in texts:
+        if characters + len(text) > most_characters or len(groups[-1]) == most:
+            groups.append([])
+            characters = 0
+        groups[-1].append(text)
+        characters += len(text) + 1
+    return groups
 
 
 def is_nested(kind: pa.DataType) -> bool:

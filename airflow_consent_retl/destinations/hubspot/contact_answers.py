@@ -12,6 +12,7 @@ from airflow_consent_retl.destinations.http.responses import (
     SentRows,
     UnreadableAnswerError,
     of_document,
+    of_kind,
     stated,
 )
 from airflow_consent_retl.destinations.hubspot.contacts import EMAIL, TRACE, folded
@@ -110,8 +111,5 @@ def _identities(result: Entry) -> list[object]:
 
 
 def _texts(error: Entry, name: str) -> list[str]:
-    context = error.get("context") or {}
-    texts = context.get(name, []) if isinstance(context, dict) else None
-    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise UnreadableAnswerError
-    return texts
+    texts = of_kind(of_kind(error.get("context") or {}, dict).get(name, []), list)
+    return [of_kind(text, str) for text in texts]

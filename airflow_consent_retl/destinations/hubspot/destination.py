@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
@@ -29,7 +30,8 @@ from airflow_consent_retl.destinations.http.bodies import REPEATED_IDENTIFIER
 from airflow_consent_retl.destinations.http.found_records import FoundRecords
 from airflow_consent_retl.destinations.http.record_changes import RecordChange
 from airflow_consent_retl.destinations.http.responses import ACCEPTED, answered_with
-from airflow_consent_retl.destinations.http.subscriptions import after_a_change, with_states
+from airflow_consent_retl.destinations.http.row_states import settled_after
+from airflow_consent_retl.destinations.http.subscriptions import after_addresses
 from airflow_consent_retl.destinations.http.text_values import texts_of
 from airflow_consent_retl.destinations.http.throttle import Throttle, UsedUp
 from airflow_consent_retl.destinations.hubspot import VENDOR
@@ -49,7 +51,7 @@ from airflow_consent_retl.destinations.hubspot.contacts import (
     subscription_of,
 )
 from airflow_consent_retl.destinations.hubspot.options import WITHDRAWAL_CHOICES, HubSpotOptions
-from airflow_consent_retl.destinations.hubspot.subscriptions import SubscriptionStates, Wanted
+from airflow_consent_retl.destinations.hubspot.subscriptions import SubscriptionStates
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -62,20 +64,14 @@ if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.vendor import Vendor
 
 _CONTACTS = "/crm/objects/2026-09/contacts"
-_ARCHIVE = RecordChange(
-    "archive", f"{_CONTACTS}/batch/archive", lambda one: {"id": one["id"]}, inputs_body, answered_with(204)
-)
-_DELETE = RecordChange(
-    "delete",
-    f"{_CONTACTS}/gdpr-delete",
-    lambda one: {"objectId": one["id"]},
-    lambda inputs: inputs[0],
-    answered_with(204),
-    # A contact that cannot be deleted now keeps no other one.
-    apart=True,
-)
-
-
+_DONE = answered_with(204)
+_REMOVALS = {
+    "archive": RecordChange("archive", f"{_CONTACTS}/batch/archive", lambda one: {"id": one["id"]}, inputs_body, _DONE),
+    # One by one: a contact that cannot be deleted now keeps no other one.
+    "privacy_delete": RecordChange(
+        "delete", f"{_CONTACTS}/gdpr-delete", lambda one: {"objectId": one["id"]}, itemgetter(0), _DONE, apart=True
+    ),
+}
 _THROTTLE = Throttle(
     # A record is locked by another request (423), or the account is moved to another data centre (477).
     waits={423: 2, 429: 10, 477: 60},
@@ -99,7 +95,7 @@ class HubSpotDestination(AccountDestination[HubSpotOptions]):
     Args:
         address: of the API.
         options: see there.
-        hub_id: the number of the account.
+        account: its number.
     """
 
     vendor: ClassVar[Vendor] = VENDOR
@@ -115,8 +111,8 @@ class HubSpotDestination(AccountDestination[HubSpotOptions]):
         REPEATED_IDENTIFIER: "Several rows have this identifier: map the primary key to a unique property of HubSpot",
     }
 
-    def __init__(self, address: HttpAddress, options: HubSpotOptions, *, hub_id: str) -> None:
-        super().__init__(address, options, account=hub_id)
+    def __init__(self, address: HttpAddress, options: HubSpotOptions, *, account: str) -> None:
+        super().__init__(address, options, account=account)
         self._known_by = options.id_property
         self._unsubscribes = options.on_withdrawal in {"unsubscribe", "unsubscribe_all"}
 
@@ -143,19 +139,15 @@ class HubSpotDestination(AccountDestination[HubSpotOptions]):
 
     def store(self, batch: Batch) -> Outcomes:
         """Write the rows as contacts, then settle the subscriptions of those that HubSpot accepted."""
-        outcomes, rows = super().store(batch), batch.rows
-        columns = {number: name for name in rows.schema.names if (number := subscription_of(name))}
-        if not columns or not len(outcomes):
-            return outcomes
-        # Without consent to a subscription it is NULL, and HubSpot may still have it.
-        cleared = {number for number, name in columns.items() if name in self.load.cleared}
-        states = {number: texts_of(rows, name) for number, name in columns.items()}
-        wanted = [
-            {number: texts[row] for number, texts in states.items() if texts[row] is not None or number in cleared}
-            for row in range(len(outcomes))
-        ]
-        steps = self.steps(batch, has_changed=True)
-        return after_a_change(outcomes, self._settle(steps, list(outcomes), wanted, texts_of(rows, EMAIL)))
+        return settled_after(
+            batch,
+            {number: name for name in batch.rows.schema.names if (number := subscription_of(name))},
+            address=EMAIL,
+            rules=self._rules,
+            cleared=self.load.cleared,
+            states=lambda: SubscriptionStates(self.steps(batch, has_changed=True), self._options),
+            store=super().store,
+        )
 
     def removal_schema(self, load: Load) -> pa.Schema:
         """Return the unique property, and the e-mail address where it is what will be unsubscribed."""
@@ -168,14 +160,8 @@ class HubSpotDestination(AccountDestination[HubSpotOptions]):
         steps = self.steps(batch)
         if self._unsubscribes:
             return self._unsubscribe(steps, batch)
-        found = self._found(steps, texts_of(batch.rows, self._known_by))
-        match self._options.on_withdrawal:
-            case "archive":
-                return _ARCHIVE.apply(steps, found)
-            case "privacy_delete":
-                return _DELETE.apply(steps, found)
-            case _:
-                return _emptying(self._options.cleared_properties).apply(steps, found)
+        change = _REMOVALS.get(self._options.on_withdrawal) or _emptying(self._options.cleared_properties)
+        return change.apply(steps, self._found(steps, texts_of(batch.rows, self._known_by)))
 
     def clear(self, batch: Batch, fields: Sequence[str]) -> Outcomes:
         """Empty properties of people, and unsubscribe them from the subscriptions among the fields."""
@@ -184,11 +170,12 @@ class HubSpotDestination(AccountDestination[HubSpotOptions]):
         properties = [name for name in fields if not subscription_of(name)]
         outcomes = list(_emptying(properties).apply(steps, found, among=None if properties else []))
         states = {number: UNSUBSCRIBED for name in fields if (number := subscription_of(name))}
-        return self._settle(steps, outcomes, [states] * len(outcomes), _emails(found))
+        kept = SubscriptionStates(steps, self._options)
+        return self._rules.settled_at(_emails(found), outcomes, [states] * len(outcomes), kept)
 
     def _found(self, steps: BatchSteps, ids: Sequence[str | None]) -> FoundRecords:
-        properties = list(dict.fromkeys([self._known_by, EMAIL, "hs_additional_emails"]))
-        asked = {"idProperty": self._known_by, "properties": properties, "propertiesWithHistory": []}
+        wanted = list(dict.fromkeys([self._known_by, EMAIL, "hs_additional_emails"]))
+        asked = {"idProperty": self._known_by, "properties": wanted, "propertiesWithHistory": []}
 
         def ask(texts: list[str], found: dict[str, Record]) -> Outcomes:
             return steps.take(
@@ -211,28 +198,11 @@ class HubSpotDestination(AccountDestination[HubSpotOptions]):
             found = self._found(steps, [None if email else text for text, email in zip(ids, emails, strict=True)])
             emails = [email or other for email, other in zip(emails, _emails(found), strict=True)]
             outcomes = list(found.after({}))
-        if self._options.on_withdrawal == "unsubscribe":
-            states = dict.fromkeys(self._options.unsubscribes, UNSUBSCRIBED)
-            return self._settle(steps, outcomes, [states] * len(outcomes), emails)
-        folded = [email.casefold() if email else None for email in emails]
-        named = list(dict.fromkeys(email for email in folded if email))
-        out = SubscriptionStates(steps, self._options).unsubscribe_all(named)
-        return with_states(outcomes, [[out[email]] if email else [] for email in folded])
-
-    def _settle(
-        self,
-        steps: BatchSteps,
-        outcomes: Sequence[Outcome],
-        wanted: Sequence[Mapping[int, str | None]],
-        emails: Sequence[str | None],
-    ) -> Outcomes:
-        """Return the outcomes after the states of accepted rows are settled."""
-        pairs = [
-            [(Wanted(email.casefold(), one), state) for one, state in some.items()] if email and was == ACCEPTED else []
-            for was, some, email in zip(outcomes, wanted, emails, strict=True)
-        ]
         states = SubscriptionStates(steps, self._options)
-        return self._rules.settled(outcomes, pairs, known=states.known, write=states.write)
+        if self._options.on_withdrawal == "unsubscribe_all":
+            return after_addresses(outcomes, emails, states.unsubscribe_all)
+        wanted = dict.fromkeys(self._options.unsubscribes, UNSUBSCRIBED)
+        return self._rules.settled_at(emails, outcomes, [wanted] * len(outcomes), states)
 
 
 def _emails(found: FoundRecords) -> list[str | None]:

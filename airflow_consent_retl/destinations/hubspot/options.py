@@ -104,4 +104,4 @@ class HubSpotSpec(HubSpotOptions, DestinationSpec):
         from airflow_consent_retl.destinations.http.vendor import vendor_address
         from airflow_consent_retl.destinations.hubspot.destination import HubSpotDestination
 
-        return HubSpotDestination(vendor_address(self.conn_id, VENDOR, "/"), self, hub_id=self.hub_id)
+        return HubSpotDestination(vendor_address(self.conn_id, VENDOR, "/"), self, account=self.hub_id)

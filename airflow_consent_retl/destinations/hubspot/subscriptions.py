@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
-from airflow_consent_retl.destinations.http.answer_maps import MISSING, Entry, by_value, entries
+from airflow_consent_retl.destinations.http.answer_maps import MISSING, Entry, accepted, by_value, entries
 from airflow_consent_retl.destinations.http.responses import ACCEPTED, is_integer
-from airflow_consent_retl.destinations.http.subscriptions import NO_STATE
+from airflow_consent_retl.destinations.http.subscriptions import NO_STATE, AddressSubscription
 from airflow_consent_retl.destinations.hubspot.contact_answers import inputs_body, of_batch
 from airflow_consent_retl.destinations.hubspot.contacts import UNSUBSCRIBED
 
@@ -21,13 +21,6 @@ if TYPE_CHECKING:
 
 MOST_INPUTS: Final = 100
 FoundStates = dict[str, list[dict[str, Any]]]
-
-
-class Wanted(NamedTuple):
-    """A subscription of an e-mail address; `email` without the case of its letters."""
-
-    email: str
-    subscription: int
 
 
 class SubscriptionStates:
@@ -45,27 +38,26 @@ class SubscriptionStates:
         unit = options.business_unit_id
         self._channel = "?channel=EMAIL" + (f"&businessUnitId={unit}" if unit else "")
 
-    def known(self, wanted: Sequence[Wanted]) -> dict[Wanted, Outcome | str]:
+    def known(self, wanted: Sequence[AddressSubscription]) -> dict[AddressSubscription, Outcome | str]:
         """Return the present states, or why nothing is known. An opt-out from all e-mail is one from each."""
-        emails = sorted({one.email for one in wanted})
-        listed: FoundStates = {}
-        wide: FoundStates = {}
-        asked = self._ask("/read", emails, listed, "statuses")
-        asked_wide = self._ask("/unsubscribe-all/read", emails, wide, "wideStatuses")
+        emails = sorted({one.address for one in wanted})
+        asked, listed = self._ask("/read", emails, "statuses")
+        asked_wide, wide = self._ask("/unsubscribe-all/read", emails, "wideStatuses")
 
-        def state(one: Wanted) -> Outcome | str:
-            for outcome in (asked[one.email], asked_wide[one.email]):
+        def state(one: AddressSubscription) -> Outcome | str:
+            for outcome in (asked[one.address], asked_wide[one.address]):
                 if outcome != ACCEPTED:
                     return outcome
-            if any(status.get("status") == UNSUBSCRIBED for status in wide[one.email]):
+            if any(status.get("status") == UNSUBSCRIBED for status in wide[one.address]):
                 return UNSUBSCRIBED
-            own = [status for status in listed[one.email] if is_integer(status.get("subscriptionId"))]
-            states = {status["subscriptionId"]: str(status.get("status")) for status in own}
-            return states.get(one.subscription, NO_STATE)
+            own = [status for status in listed[one.address] if is_integer(status.get("subscriptionId"))]
+            return {status["subscriptionId"]: str(status.get("status")) for status in own}.get(
+                one.subscription, NO_STATE
+            )
 
         return {one: state(one) for one in wanted}
 
-    def write(self, states: Sequence[tuple[Wanted, str]]) -> Outcomes:
+    def write(self, states: Sequence[tuple[AddressSubscription, str]]) -> Outcomes:
         """Write states, and return an outcome for each."""
         inputs = [
             {"subscriberIdString": email, "subscriptionId": number, "statusState": state, **self._basis}
@@ -75,22 +67,24 @@ class SubscriptionStates:
 
     def unsubscribe_all(self, emails: Sequence[str]) -> dict[str, Outcome]:
         """Unsubscribe addresses from every e-mail of the account, or of the brand; return an outcome for each."""
-        return self._ask("/unsubscribe-all", emails, {}, "statuses", changes=True)
+        return self._ask("/unsubscribe-all", emails, "statuses", changes=True)[0]
 
     def _ask(
-        self, path: str, emails: Sequence[str], found: FoundStates, field: str, *, changes: bool = False
-    ) -> dict[str, Outcome]:
-        """Send addresses, fill in the objects that HubSpot answers about each, and return their outcomes."""
+        self, path: str, emails: Sequence[str], field: str, *, changes: bool = False
+    ) -> tuple[dict[str, Outcome], FoundStates]:
+        """Send addresses, and return the outcome of each, and the objects that HubSpot answers about it."""
+        found: FoundStates = {}
 
         def read(answer: Answer, sent: SentRows) -> Outcomes | None:
             def of_results(document: dict[str, Any]) -> Outcomes:
                 results = entries(document, "results")
                 found.update({_email(result): entries(result, field) for result in results})
-                return by_value(results, sent, lambda *_: ACCEPTED, sent_as=str, named_as=_email)
+                return by_value(results, sent, accepted, sent_as=str, named_as=_email)
 
             return of_batch(answer, sent, of_results)
 
-        return dict(zip(emails, self._take(f"{path}{self._channel}", emails, read, changes=changes), strict=True))
+        outcomes = self._take(f"{path}{self._channel}", emails, read, changes=changes)
+        return dict(zip(emails, outcomes, strict=True)), found
 
     def _take(self, path: str, records: Sequence[Any], read: ReadAnswer, *, changes: bool = True) -> Outcomes:
         endpoint = f"/communication-preferences/2026-09/statuses/batch{path}"

@@ -19,6 +19,7 @@ from simple_salesforce.exceptions import SalesforceAuthenticationFailed
 from airflow_consent_retl.contract.outcomes import vendor_code
 from airflow_consent_retl.destinations.http.attempt import AttemptError, end_of
 from airflow_consent_retl.destinations.http.session_api import RefusedCallError, SessionApi
+from airflow_consent_retl.destinations.http.text_values import in_groups
 from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
 
 if TYPE_CHECKING:
@@ -87,7 +88,8 @@ class SalesforceApi(SessionApi["Salesforce"]):
         """
         found: list[dict[str, Any]] = []
         select = f"SELECT {', '.join(['Id', field, *columns])} FROM {sobject} WHERE {field} IN "  # noqa: S608
-        for some in _some_keys([_literal(key) if quoted else key for key in keys]):
+        literals = [_literal(key) if quoted else key for key in keys]
+        for some in in_groups(literals, most=_KEYS_IN_A_QUERY, most_characters=_QUERY_CHARACTERS):
             soql = quote(f"{select}({','.join(some)})", safe="")
             url = f"/services/data/v{API_VERSION}/query?q={soql}"
             request = {"compositeRequest": [{"method": "GET", "url": url, "referenceId": "found"}]}
@@ -134,18 +136,6 @@ class SalesforceApi(SessionApi["Salesforce"]):
         """Note the org's requests of the day."""
         if found := _USAGE.search(headers.get("sforce-limit-info", "")):
             self.usage = ApiUsage(int(found[1]), int(found[2]))
-
-
-def _some_keys(literals: Sequence[str]) -> list[list[str]]:
-    groups: list[list[str]] = []
-    characters = _QUERY_CHARACTERS
-    for literal in literals:
-        if characters + len(literal) > _QUERY_CHARACTERS or len(groups[-1]) == _KEYS_IN_A_QUERY:
-            groups.append([])
-            characters = 0
-        groups[-1].append(literal)
-        characters += len(literal) + 1
-    return groups
 
 
 def _literal(text: str) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_consent_retl.contract.outcomes import UNNAMED_CODE, UNREADABLE_ANSWER, Outcome, RowStatus, vendor_code
-from airflow_consent_retl.destinations.http.answer_maps import csv_entries
+from airflow_consent_retl.destinations.http.answer_maps import by_column
 from airflow_consent_retl.destinations.http.attempt import AttemptError
 from airflow_consent_retl.destinations.http.responses import ACCEPTED, UnreadableAnswerError
 from airflow_consent_retl.destinations.http.session_api import RefusedCallError
@@ -124,7 +124,6 @@ def job_results(api: SalesforceApi, job_id: str, state: JobState, *, column: str
     A line that is in two tables, or in none of them, is uncertain. Raises as the calls do.
     """
     path = f"jobs/ingest/{job_id}"
-    by_key: dict[str, Outcome] = {}
     readers: dict[str, Callable[[Mapping[str, str]], Outcome]] = {
         "successfulResults": lambda line: ACCEPTED if line.get("sf__Id") else Outcome(RowStatus.UNCERTAIN, "no_id"),
         "failedResults": _refusal,
@@ -134,13 +133,7 @@ def job_results(api: SalesforceApi, job_id: str, state: JobState, *, column: str
         unprocessed = Outcome(RowStatus.REJECTED, refused[1])
         readers["unprocessedrecords"] = lambda line: unprocessed
     try:
-        for table, outcome_of in readers.items():
-            body = api.table(f"{path}/{table}")
-            for line in csv_entries(body) if body.strip() else ():
-                key, outcome = line[column], outcome_of(line)
-                known = by_key.setdefault(key, outcome)
-                if known != outcome:
-                    by_key[key] = Outcome(RowStatus.UNCERTAIN, "several_results")
+        by_key = by_column(((api.table(f"{path}/{table}"), of) for table, of in readers.items()), column)
     except (KeyError, UnreadableAnswerError):
         return JobResults({}, Outcome(RowStatus.UNCERTAIN, UNREADABLE_ANSWER))
     if state.error == NEVER_STARTED:

@@ -64,39 +64,27 @@ class ContactPointTypeConsent:
         """Return the record's key."""
         return f"{person}:{self.contact_point}"
 
-    def line(self, person: str, *, granted: bool, at: datetime) -> list[str]:
-        """Return the values of the record, in the order of `header`."""
-        when = f"{at:%Y-%m-%dT%H:%M:%S.000}Z"
-        return [
-            self.key(person),
-            person,
-            f"{self.contact_point} consent",
-            self.contact_point,
-            "Web",
-            when,
-            GRANTED if granted else WITHDRAWN,
-            "OptIn" if granted else "OptOut",
-            when,
-            "#N/A",
-            self.data_use_purpose_id,
-        ]
+    def record(self, person: str, *, granted: bool, at: datetime | None = None) -> dict[str, str]:
+        """Return the record of a person's answer, by its columns."""
+        when = f"{at:%Y-%m-%dT%H:%M:%S.000}Z" if at else ""
+        return {
+            self.external_id: self.key(person),
+            self.party: person,
+            "Name": f"{self.contact_point} consent",
+            "ContactPointType": self.contact_point,
+            "CaptureContactPointType": "Web",
+            "CaptureDate": when,
+            "CaptureSource": GRANTED if granted else WITHDRAWN,
+            "PrivacyConsentStatus": "OptIn" if granted else "OptOut",
+            "EffectiveFrom": when,
+            "EffectiveTo": "#N/A",
+            "DataUsePurposeId": self.data_use_purpose_id,
+        }
 
     @property
     def header(self) -> list[str]:
-        """The columns of `line`."""
-        return [
-            self.external_id,
-            self.party,
-            "Name",
-            "ContactPointType",
-            "CaptureContactPointType",
-            "CaptureDate",
-            "CaptureSource",
-            "PrivacyConsentStatus",
-            "EffectiveFrom",
-            "EffectiveTo",
-            "DataUsePurposeId",
-        ]
+        """The columns of records."""
+        return list(self.record("", granted=False))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +192,7 @@ def changed_lines(
             granted = answers[person][point.field]
             record = present.get(key)
             if _is_written(record, granted=granted) if record else granted or makes:
-                found.setdefault(person, []).append(point.line(person, granted=granted, at=at))
+                found.setdefault(person, []).append(list(point.record(person, granted=granted, at=at).values()))
     return found
 
 

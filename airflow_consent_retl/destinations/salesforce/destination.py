@@ -24,16 +24,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from airflow_consent_retl.contract.dataset_name import DatasetName
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.destinations.http.attempt import AttemptError
+from airflow_consent_retl.destinations.http.batch_jobs import BatchJobs, worst
+from airflow_consent_retl.destinations.http.keyed_lines import RecordEncoder
 from airflow_consent_retl.destinations.http.responses import ACCEPTED, NOT_FOUND
-from airflow_consent_retl.destinations.http.session_api import RefusedCallError
+from airflow_consent_retl.destinations.http.session_api import RefusedCallError, call_error
 from airflow_consent_retl.destinations.salesforce.api import SalesforceApi
-from airflow_consent_retl.destinations.salesforce.bulk_jobs import ensure_started, job_state
+from airflow_consent_retl.destinations.salesforce.bulk_jobs import ensure_started, job_state, started_job
 from airflow_consent_retl.destinations.salesforce.consent_objects import (
     CONSENT_OBJECT,
     ContactPointTypeConsent,
@@ -43,8 +46,7 @@ from airflow_consent_retl.destinations.salesforce.consent_objects import (
 )
 from airflow_consent_retl.destinations.salesforce.job_reader import JobReader, KnownObject
 from airflow_consent_retl.destinations.salesforce.options import WITHDRAWAL_CHOICES
-from airflow_consent_retl.destinations.salesforce.record_csv import EMPTY, RecordEncoder
-from airflow_consent_retl.destinations.salesforce.record_jobs import BatchJobs, error_of, worst
+from airflow_consent_retl.destinations.salesforce.record_csv import EMPTY, LINES
 from airflow_consent_retl.destinations.salesforce.status_codes import STATUS_CODES
 from airflow_consent_retl.errors import ConfigurationError, DestinationError
 from airflow_consent_retl.progress import module_log
@@ -126,7 +128,7 @@ class SalesforceDestination(Destination):
         try:
             known = KnownObject.described(api, self._options, load)
         except (AttemptError, RefusedCallError) as failure:
-            raise error_of(failure) from None
+            raise call_error(failure, "Salesforce") from None
         # A column such as `Account.Key__c` finds a parent; its relation is not in the description under this name.
         named = [name for name in encoder.fields if load.rows and not {".", ":"} & set(name)]
         known.check_fields([*named, *self._options.clear_fields])
@@ -160,12 +162,12 @@ class SalesforceDestination(Destination):
                 if key in lines and self._points
             }
             changed = changed_lines(opened.api, self._points, answers, at=opened.load.decided_at)
-            jobs = self._jobs(opened)
+            jobs = BatchJobs(max_body_bytes=self._options.max_body_bytes)
             external_id = self._options.external_id if write == "upsert" else None
-            jobs.start(self._options.sobject, write, header, lines, external_id=external_id)
+            jobs.start(header, lines, self._submit(self._options.sobject, write, external_id))
             self._write_consent(jobs, changed)
         except (AttemptError, RefusedCallError) as failure:
-            raise error_of(failure) from None
+            raise call_error(failure, "Salesforce") from None
         refused = {row: Outcome(RowStatus.REJECTED, code) for row, code in encoded.refused.items()}
         return jobs.outcomes(encoded.keys, otherwise=NOT_FOUND, refused=refused)
 
@@ -200,7 +202,7 @@ class SalesforceDestination(Destination):
             people = [key or "" for key in self._keys(read())]
             of_jobs = [opened.reader.outcomes(job, state, people) for job, state in ended.items()]
         except (AttemptError, RefusedCallError) as failure:
-            raise error_of(failure) from None
+            raise call_error(failure, "Salesforce") from None
         return Outcomes.of(map(worst, zip(*of_jobs, strict=True)))
 
     def is_processed(self, request_id: str) -> bool:
@@ -210,7 +212,7 @@ class SalesforceDestination(Destination):
         try:
             states = [job_state(self._asking, job) for job in request_id.split("+")]
         except (AttemptError, RefusedCallError) as failure:
-            raise error_of(failure) from None
+            raise call_error(failure, "Salesforce") from None
         return all(state is None or state.is_processed or state.state == "Open" for state in states)
 
     def commit(self) -> None:
@@ -234,7 +236,7 @@ class SalesforceDestination(Destination):
         opened = self._opened()
         keys = self._keys(batch.rows)
         people = list(dict.fromkeys(key for key in keys if key is not None))
-        jobs = self._jobs(opened)
+        jobs = BatchJobs(max_body_bytes=self._options.max_body_bytes)
         try:
             if operation is not None:
                 by_id, empty = operation != "update", [EMPTY] * len(emptied)
@@ -243,33 +245,34 @@ class SalesforceDestination(Destination):
                     for key, records in opened.reader.ids(people).items()
                 }
                 header = ["Id"] if by_id else ["Id", self._options.external_id, *emptied]
-                jobs.start(self._options.sobject, operation, header, lines)
+                jobs.start(header, lines, self._submit(self._options.sobject, operation))
             denied = {key: {point.field: False for point in ended} for key in people}
             changed = changed_lines(opened.api, ended, denied, at=opened.load.decided_at, makes=operation is None)
             self._write_consent(jobs, changed)
             if flags is not None:
                 of_flags = {key: [[key, *("true" for _ in flags.flags)]] for key in people}
                 header = [flags.external_id, *flags.flags]
-                jobs.start("Individual", "upsert", header, of_flags, external_id=flags.external_id)
+                jobs.start(header, of_flags, self._submit("Individual", "upsert", flags.external_id))
         except (AttemptError, RefusedCallError) as failure:
-            raise error_of(failure) from None
+            raise call_error(failure, "Salesforce") from None
         return jobs.outcomes(keys, otherwise=ACCEPTED)
 
     def _write_consent(self, jobs: BatchJobs, changed: Mapping[str, list[list[str]]]) -> None:
         if changed:
             point = self._points[0]
-            jobs.start(CONSENT_OBJECT, "upsert", point.header, changed, external_id=point.external_id)
+            jobs.start(point.header, changed, self._submit(CONSENT_OBJECT, "upsert", point.external_id))
 
-    def _jobs(self, opened: _OpenLoad) -> BatchJobs:
-        return BatchJobs(opened.api, max_body_bytes=self._options.max_body_bytes)
+    def _submit(self, sobject: str, operation: Operation, external_id: str | None = None) -> Callable[[bytes], str]:
+        return partial(started_job, self._opened().api, sobject, operation, external_id=external_id)
 
     def _keys(self, rows: pa.RecordBatch) -> list[str | None]:
         key = self._options.external_id
         some = rows.select([key])
-        return RecordEncoder(some.schema, key).encode(some).keys
+        return RecordEncoder(LINES, some.schema, key).encode(some).keys
 
     def _encoder_of(self, load: Load) -> RecordEncoder:
         return RecordEncoder(
+            LINES,
             load.schema,
             self._options.external_id,
             keep_nulls=self._options.nulls == "keep",

@@ -11,10 +11,11 @@ import pyarrow as pa
 
 from airflow_consent_retl.contract.outcomes import UNREADABLE_ANSWER, Outcome, RowStatus
 from airflow_consent_retl.destinations.http.attempt import AttemptError
-from airflow_consent_retl.destinations.http.responses import ACCEPTED
+from airflow_consent_retl.destinations.http.batch_jobs import worst
+from airflow_consent_retl.destinations.http.found_records import ids_by_key
+from airflow_consent_retl.destinations.http.responses import ACCEPTED, UnreadableAnswerError
 from airflow_consent_retl.destinations.salesforce.bulk_jobs import JobResults, JobState, job_results
 from airflow_consent_retl.destinations.salesforce.consent_objects import CONSENT_OBJECT
-from airflow_consent_retl.destinations.salesforce.record_jobs import record_ids, worst
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -106,14 +107,12 @@ class JobReader:
     def ids(self, people: Sequence[str]) -> dict[str, list[str]]:
         """Return the ids of the records that people have, by key. Raises as the calls do."""
         known = self._known
-        return record_ids(
-            self._api,
-            known.sobject,
-            known.external_id,
-            people,
-            is_text=known.is_text,
-            is_case_sensitive=known.is_case_sensitive,
-        )
+        records = self._api.records(known.sobject, known.external_id, list(dict.fromkeys(people)), quoted=known.is_text)
+        fold = str if known.is_case_sensitive else str.casefold
+        try:
+            return ids_by_key(records, people, field=known.external_id, id_field="Id", fold=fold)
+        except UnreadableAnswerError:
+            raise AttemptError(UNREADABLE_ANSWER, maybe_applied=False) from None
 
     def outcomes(self, job: str, state: JobState, people: Sequence[str]) -> list[Outcome]:
         """Return the outcome of each person in one job that has ended. Raises as the calls do."""
