@@ -1,4 +1,4 @@
-"""Rows as lines of texts, the key first, for vendors that take files. Nothing is trimmed, guessed or dropped silently."""
+"""Rows as lines of texts, the key first, for vendors that take files. No value is trimmed, guessed or dropped."""
 
 from __future__ import annotations
 
