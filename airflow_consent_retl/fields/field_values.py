@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import math
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -143,6 +143,37 @@ def consent(category: str, *, granted: Scalar, otherwise: Scalar | None = None) 
     checked = ConsentAnswer(category, granted, otherwise)
     rest = "" if checked.otherwise is None else f", otherwise={checked.otherwise!r}"
     return f"consent({checked.category!r}, granted={checked.granted!r}{rest})"
+
+
+def other_than_answers(
+    fields: object,
+    names: Iterable[str],
+    *,
+    granted: Scalar,
+    otherwise: Collection[Scalar | None] | None = None,
+    is_needed: bool = False,
+) -> list[str]:
+    """Return the fields that are no person's own answer to a category, when a DAG file is read.
+
+    Args:
+        fields: of a load. The output of a task and a template are known when the task runs, and left out.
+        names: of the fields.
+        granted: the value that tells a yes.
+        otherwise: the values that may tell the rest; None: any.
+        is_needed: whether a field that the load does not have is one of them.
+    """
+    if not isinstance(fields, Mapping):
+        return []
+    found = []
+    for name in names:
+        text = fields.get(name)
+        if (text is None and not is_needed) or (isinstance(text, str) and ("{{" in text or "{%" in text)):
+            continue
+        value = value_of(text) if isinstance(text, str) else None
+        told = isinstance(value, ConsentAnswer) and value.granted == granted
+        if not told or (otherwise is not None and getattr(value, "otherwise", None) not in otherwise):
+            found.append(name)
+    return found
 
 
 @lru_cache(maxsize=4096)

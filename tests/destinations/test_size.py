@@ -18,11 +18,11 @@ FOLDERS = {place.parent.name: place.parent for place in PACKAGE.glob("*/__init__
 MOST = 250
 # INVARIANT: these numbers only fall. A destination that is not listed has at most `MOST` lines.
 LARGER = {
-    "hubspot": 335,
-    "salesforce": 670,
+    "hubspot": 333,
+    "salesforce": 592,
 }
 # What two destinations of one vendor share.
-SHARED_BY_A_VENDOR = {"data_manager": 925, "meta": 193}
+SHARED_BY_A_VENDOR = {"data_manager": 917, "meta": 193}
 # No vendors: two forms of storage, and the kit with which others are written.
 NO_VENDORS = {"declared", "files", "http", "sql_table"}
 _NOTHING = {

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_consent_retl.errors import ConfigurationError
-from airflow_consent_retl.fields.field_values import ConsentAnswer, value_of
+from airflow_consent_retl.fields.field_values import other_than_answers
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -71,18 +71,11 @@ def check_answered(fields: Mapping[str, str]) -> None:
     Raises:
         ConfigurationError: it is a constant, a column, or an answer with other values; the message names all.
     """
-    wrong = []
-    for name in SIGNALS:
-        # Fields that another task returns are not known when a DAG file is read.
-        text = fields.get(name) if isinstance(fields, Mapping) else None
-        if text is None or (isinstance(text, str) and ("{{" in text or "{%" in text)):
-            continue
-        value = value_of(text)
-        if not (isinstance(value, ConsentAnswer) and value.granted == GRANTED and value.otherwise in {None, DENIED}):
-            wrong.append(
-                f"field `{name}` has to be each person's own answer: "
-                f"consent('C0004', granted='{GRANTED}', otherwise='{DENIED}') with the category that stands for it"
-            )
+    wrong = [
+        f"field `{name}` has to be each person's own answer: "
+        f"consent('C0004', granted='{GRANTED}', otherwise='{DENIED}') with the category that stands for it"
+        for name in other_than_answers(fields, SIGNALS, granted=GRANTED, otherwise={None, DENIED})
+    ]
     if wrong:
         raise ConfigurationError("; ".join(wrong))
 

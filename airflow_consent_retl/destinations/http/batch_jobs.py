@@ -14,6 +14,7 @@ from airflow_consent_retl.errors import DestinationError, DestinationUnavailable
 PersonLines = Mapping[str, list[list[str]]]
 """The lines of each person, by key."""
 
+_STILL_THERE = Outcome(RowStatus.UNCERTAIN, "still_there")
 _NOT_STARTED = Outcome(RowStatus.UNCERTAIN, "not_sent")
 
 
@@ -74,6 +75,20 @@ class BatchJobs:
         if key is None or key not in self._ids:
             return refused.get(row, otherwise)
         return Outcome(RowStatus.PENDING, self._ids[key]) if self._ids[key] else _NOT_STARTED
+
+
+def gone(
+    people: Sequence[str], left: Mapping[str, Sequence[str]], outcome_of: Callable[[str], Outcome]
+) -> list[Outcome]:
+    """Return the outcomes of a deletion, after a question about who is left; a person who is not has been removed.
+
+    Args:
+        people: by key.
+        left: the records of people who have one, by key.
+        outcome_of: returns the outcome of a record in the job. An accepted one that is still there is uncertain.
+    """
+    found = {key: worst([outcome_of(record) for record in records]) for key, records in left.items()}
+    return [_STILL_THERE if key in left and found[key] == ACCEPTED else found.get(key, ACCEPTED) for key in people]
 
 
 def worst(outcomes: Sequence[Outcome]) -> Outcome:

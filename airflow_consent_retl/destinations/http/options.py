@@ -18,9 +18,11 @@ class HttpOptions:
         counts: options that are at least 1.
         most: options with a largest value.
         request_rows: the vendor's most rows in a request, with the sentence for a DAG that asks for more.
-        choices: options with some words as values.
+        choices: options with some words as values; None: it may be left out.
         withdrawals: the choices of `on_withdrawal`, each with a sentence for people; empty: there is no such option.
         companions: by choice of `on_withdrawal`, the option that the choice needs, and that only it may have.
+        required: by the name and a value of an option, the options that it needs, and that others may have too.
+        texts: options that must not be empty.
         needed: the same for other choices: the option by the name and the value of another one.
 
     Args:
@@ -42,9 +44,11 @@ class HttpOptions:
     counts: ClassVar[tuple[str, ...]] = ()
     most: ClassVar[Mapping[str, int]] = {}
     request_rows: ClassVar[tuple[int, str] | None] = None
-    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    choices: ClassVar[Mapping[str, tuple[str | None, ...]]] = {}
     withdrawals: ClassVar[Mapping[str, str]] = {}
     companions: ClassVar[Mapping[str, str]] = {}
+    required: ClassVar[Mapping[tuple[str, str], tuple[str, ...]]] = {}
+    texts: ClassVar[tuple[str, ...]] = ()
     needed: ClassVar[Mapping[tuple[str, str], str]] = {}
 
     batch_rows: int = 1000
@@ -75,8 +79,12 @@ class HttpOptions:
             wrong.append(self.request_rows[1])
         for name, words in self.choices.items():
             if getattr(self, name) not in words:
-                *others, last = (f"`{word}`" for word in words)
+                *others, last = (f"`{word}`" for word in words if word is not None)
                 wrong.append(f"{name} must be {', '.join(others)} or {last}")
+        wrong += [f"{name} must not be empty" for name in self.texts if not getattr(self, name)]
+        for (option, value), names in self.required.items():
+            if getattr(self, option) == value and not all(getattr(self, name) for name in names):
+                wrong.append(f'{option}="{value}" needs {" and ".join(names)}')
         for (option, value), name in self.needed.items():
             wrong += wrong_companions(getattr(self, option), {value: (name, getattr(self, name))}, option=option)
         return wrong + self._wrong_withdrawal()

@@ -56,7 +56,14 @@ class HubSpotOptions(HttpOptions):
 
     request_rows: ClassVar[tuple[int, str]] = (MOST_ROWS, f"HubSpot takes at most {MOST_ROWS} contacts in a request")
     counts: ClassVar[tuple[str, ...]] = ("requests_per_10_s",)
-    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"nulls": ("clear", "keep")}
+    choices: ClassVar[Mapping[str, tuple[str | None, ...]]] = {
+        "nulls": ("clear", "keep"),
+        "legal_basis": (*get_args(LegalBasis), None),
+    }
+    texts: ClassVar[tuple[str, ...]] = ("id_property",)
+    required: ClassVar[Mapping[tuple[str, str], tuple[str, ...]]] = {
+        ("on_withdrawal", "unsubscribe"): ("legal_basis", "legal_basis_explanation"),
+    }
     withdrawals: ClassVar[Mapping[str, str]] = WITHDRAWAL_CHOICES
     companions: ClassVar[Mapping[str, str]] = {"unsubscribe": "unsubscribes", "clear_fields": "cleared_properties"}
 
@@ -71,18 +78,6 @@ class HubSpotOptions(HttpOptions):
     requests_per_10_s: int = 100
     batch_rows: int = MOST_ROWS
     concurrency: int = 4
-
-    def wrong(self) -> list[str]:
-        """Return the errors in the values."""
-        # Not `super()`: a dataclass with slots is another class than the one in which the method was defined.
-        wrong = HttpOptions.wrong(self)
-        if not self.id_property:
-            wrong.append("id_property must be `email` or the name of a unique property")
-        if self.legal_basis is not None and self.legal_basis not in get_args(LegalBasis):
-            wrong.append(f"legal_basis must be one of {', '.join(get_args(LegalBasis))}")
-        if self.on_withdrawal == "unsubscribe" and not (self.legal_basis and self.legal_basis_explanation):
-            wrong.append(f'on_withdrawal="{self.on_withdrawal}" needs legal_basis and legal_basis_explanation')
-        return wrong
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,9 +47,9 @@ class JobState:
     error: str = ""
 
     @property
-    def is_processed(self) -> bool:
-        """True if nothing more happens to it."""
-        return self.state in _ENDED
+    def is_running(self) -> bool:
+        """True if something still happens to it: an open job waits for us."""
+        return self.state not in _ENDED and self.state != "Open"
 
 
 @dataclass(frozen=True, slots=True)

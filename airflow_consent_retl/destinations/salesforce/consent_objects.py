@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from airflow_consent_retl.contract.tagged_parameters import as_tagged, of_tagged
 from airflow_consent_retl.errors import ConfigurationError
-from airflow_consent_retl.fields.field_values import ConsentAnswer, value_of
+from airflow_consent_retl.fields.field_values import other_than_answers
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.salesforce.api import SalesforceApi
@@ -118,10 +119,7 @@ _KINDS: Mapping[str, Callable[..., ConsentObject]] = {
 
 def as_parameters(objects: Iterable[ConsentObject]) -> list[dict[str, object]]:
     """Return consent objects in the types that Airflow stores for a triggerer."""
-    return [
-        {"object": CONSENT_OBJECT if isinstance(one, ContactPointTypeConsent) else "Individual", **asdict(one)}
-        for one in objects
-    ]
+    return as_tagged(objects, _KINDS)
 
 
 def of_parameters(given: Iterable[ConsentObject | Mapping[str, Any]]) -> list[ConsentObject]:
@@ -130,19 +128,8 @@ def of_parameters(given: Iterable[ConsentObject | Mapping[str, Any]]) -> list[Co
     Raises:
         ConfigurationError: one is none.
     """
-    found: list[ConsentObject] = []
-    for one in given:
-        if isinstance(one, ContactPointTypeConsent | IndividualFlags):
-            found.append(one)
-            continue
-        try:
-            values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in one.items()}
-            found.append(_KINDS[values.pop("object")](**values))
-        except (KeyError, TypeError, ValueError):
-            raise ConfigurationError(
-                "consent_objects has ContactPointTypeConsent and IndividualFlags, and nothing else"
-            ) from None
-    return found
+    words = "consent_objects has ContactPointTypeConsent and IndividualFlags, and nothing else"
+    return of_tagged(given, _KINDS, words=words)
 
 
 def check_same_ids(objects: Iterable[ConsentObject]) -> list[str]:
@@ -217,18 +204,12 @@ def check_told(objects: Iterable[ConsentObject], fields: object) -> None:
     Raises:
         ConfigurationError: one is a column, a constant, or another value than `OptIn`.
     """
-    if not isinstance(fields, Mapping):
-        return
-    for one in objects:
-        text = fields.get(one.field) if isinstance(one, ContactPointTypeConsent) else None
-        if not isinstance(one, ContactPointTypeConsent) or (isinstance(text, str) and "{{" in text):
-            continue
-        answer = value_of(text) if isinstance(text, str) else None
-        if not isinstance(answer, ConsentAnswer) or answer.granted != "OptIn":
-            raise ConfigurationError(
-                f"consent_objects tells Salesforce `{one.field}`, each person's own answer to a category: map it with "
-                'consent("C0005", granted="OptIn")'
-            )
+    points = [one.field for one in objects if isinstance(one, ContactPointTypeConsent)]
+    for name in other_than_answers(fields, points, granted="OptIn", is_needed=True):
+        raise ConfigurationError(
+            f"consent_objects tells Salesforce `{name}`, each person's own answer to a category: map it with "
+            'consent("C0005", granted="OptIn")'
+        )
 
 
 def check_answers(columns: Collection[str], objects: Iterable[ConsentObject]) -> None:

@@ -23,20 +23,17 @@ record is made anew.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from airflow_consent_retl.contract.dataset_name import DatasetName
-from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
-from airflow_consent_retl.destinations.http.attempt import AttemptError
-from airflow_consent_retl.destinations.http.batch_jobs import BatchJobs, worst
+from airflow_consent_retl.destinations.http.batch_jobs import BatchJobs
 from airflow_consent_retl.destinations.http.keyed_lines import RecordEncoder
 from airflow_consent_retl.destinations.http.responses import ACCEPTED, NOT_FOUND
-from airflow_consent_retl.destinations.http.session_api import RefusedCallError, call_error
+from airflow_consent_retl.destinations.http.session_destination import SessionDestination
 from airflow_consent_retl.destinations.salesforce.api import SalesforceApi
-from airflow_consent_retl.destinations.salesforce.bulk_jobs import ensure_started, job_state, started_job
+from airflow_consent_retl.destinations.salesforce.bulk_jobs import JobState, ensure_started, job_state, started_job
 from airflow_consent_retl.destinations.salesforce.consent_objects import (
     CONSENT_OBJECT,
     ContactPointTypeConsent,
@@ -45,23 +42,23 @@ from airflow_consent_retl.destinations.salesforce.consent_objects import (
     check_answers,
 )
 from airflow_consent_retl.destinations.salesforce.job_reader import JobReader, KnownObject
-from airflow_consent_retl.destinations.salesforce.options import WITHDRAWAL_CHOICES
+from airflow_consent_retl.destinations.salesforce.options import WITHDRAWAL_CHOICES, SalesforceOptions
 from airflow_consent_retl.destinations.salesforce.record_csv import EMPTY, LINES
 from airflow_consent_retl.destinations.salesforce.status_codes import STATUS_CODES
-from airflow_consent_retl.errors import ConfigurationError, DestinationError
+from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.progress import module_log
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from simple_salesforce.api import Salesforce
 
+    from airflow_consent_retl.contract.destination import Batch, Load
     from airflow_consent_retl.destinations.salesforce.bulk_jobs import Operation
-    from airflow_consent_retl.destinations.salesforce.options import SalesforceOptions
 
 log = module_log(__name__)
 
 
-class SalesforceDestination(Destination):
+class SalesforceDestination(SessionDestination[SalesforceOptions, SalesforceApi, JobState]):
     """Upserts records of one object, and takes them back as the DAG chose.
 
     Args:
@@ -71,32 +68,21 @@ class SalesforceDestination(Destination):
         user: who logs in; empty: an app.
     """
 
-    can_remove: ClassVar[bool] = True
-    can_clear: ClassVar[bool] = True
+    name: ClassVar[str] = "Salesforce"
     withdrawal_choices: ClassVar[Mapping[str, str]] = WITHDRAWAL_CHOICES
+    _encoder: RecordEncoder
+    _reader: JobReader
 
     def __init__(
         self, connect: Callable[[], Salesforce], options: SalesforceOptions, *, domain: str, user: str
     ) -> None:
+        super().__init__(options)
         self._connect = connect
-        self._options = options
         self._domain = domain
         self._user = user
         consents = options.consents()
         self._points = [one for one in consents if isinstance(one, ContactPointTypeConsent)]
         self._flags = next((one for one in consents if isinstance(one, IndividualFlags)), None)
-        self._open: _OpenLoad | None = None
-        self._asking: SalesforceApi | None = None
-
-    @property
-    def on_withdrawal(self) -> str:
-        """The choice of the DAG."""
-        return self._options.on_withdrawal
-
-    @property
-    def limits(self) -> Limits:
-        """The limits on rows in a job, and on jobs that are made at the same time."""
-        return Limits(batch_rows=self._options.batch_rows, concurrency=self._options.concurrency)
 
     @property
     def target(self) -> str:
@@ -117,29 +103,44 @@ class SalesforceDestination(Destination):
         """Return whether a code is one of Salesforce's status codes."""
         return code in STATUS_CODES
 
-    def open(self, load: Load) -> None:
-        """Log in, and check the fields against the object's description; nothing is sent."""
-        encoder = self._encoder_of(load)
+    def new_api(self, before_request: Callable[[], None]) -> SalesforceApi:
+        """Return the calls of the org."""
+        return SalesforceApi(self._connect, self._options, before_request)
+
+    def prepare(self, load: Load, api: SalesforceApi) -> None:
+        """Log in, and check the fields against the object's description."""
+        self._encoder = self._encoder_of(load)
         if load.key_field != self._options.external_id:
             raise ConfigurationError(f"map the model's primary key to the external id `{self._options.external_id}`")
         if load.rows:
             check_answers(load.schema.names, self._points)
-        api = SalesforceApi(self._connect, self._options, load.before_request)
-        try:
-            known = KnownObject.described(api, self._options, load)
-        except (AttemptError, RefusedCallError) as failure:
-            raise call_error(failure, "Salesforce") from None
+        known = KnownObject.described(api, self._options, load)
         # A column such as `Account.Key__c` finds a parent; its relation is not in the description under this name.
-        named = [name for name in encoder.fields if load.rows and not {".", ":"} & set(name)]
+        named = [name for name in self._encoder.fields if load.rows and not {".", ":"} & set(name)]
         known.check_fields([*named, *self._options.clear_fields])
-        self._open = _OpenLoad(api, load, encoder, JobReader(api, known, self._points, self._flags))
+        self._reader = JobReader(api, known, self._points, self._flags)
 
-    def check(self, load: Load) -> None:
-        """Check as `open` does: nothing is sent."""
-        try:
-            self.open(load)
-        finally:
-            self.abort()
+    def job_state(self, api: SalesforceApi, job: str) -> JobState | None:
+        """Ask for a job."""
+        return job_state(api, job)
+
+    def begun(self, api: SalesforceApi, job: str, state: JobState) -> JobState:
+        """Give up a job that was never started."""
+        return ensure_started(api, job, state)
+
+    def results(self, job: str, state: JobState, people: Sequence[str]) -> list[Outcome]:
+        """Return the outcome of each person in one job."""
+        return self._reader.outcomes(job, state, people)
+
+    def keys(self, rows: pa.RecordBatch) -> list[str | None]:
+        """Return the external id of each row."""
+        some = rows.select([self._options.external_id])
+        return RecordEncoder(LINES, some.schema, self._options.external_id).encode(some).keys
+
+    def closed(self, api: SalesforceApi) -> None:
+        """Log the org's requests."""
+        if usage := api.usage:
+            log.info("API requests of the org in 24 hours: %s of %s", f"{usage.used:,}", f"{usage.limit:,}")
 
     def sent_as(self, rows: pa.RecordBatch, load: Load) -> list[dict[str, object]]:
         """Return the texts of the CSV."""
@@ -148,12 +149,12 @@ class SalesforceDestination(Destination):
 
     def send(self, batch: Batch) -> Outcomes:
         """Start a job for the rows, and one for what the people consented to; the rows are pending."""
-        opened, write = self._opened(), self._options.write
-        encoded = opened.encoder.encode(batch.rows)
-        header, lines = opened.encoder.fields, {key: [texts] for key, texts in encoded.records.items()}
-        try:
+        write = self._options.write
+        with self.calling() as api:
+            encoded = self._encoder.encode(batch.rows)
+            header, lines = self._encoder.fields, {key: [texts] for key, texts in encoded.records.items()}
             if write == "update":
-                ids = opened.reader.ids(list(lines))
+                ids = self._reader.ids(list(lines))
                 header = ["Id", *header]
                 lines = {key: [[ids[key][0], *texts]] for key, (texts,) in lines.items() if key in ids}
             answers = {
@@ -161,13 +162,11 @@ class SalesforceDestination(Destination):
                 for row, key in enumerate(encoded.keys)
                 if key in lines and self._points
             }
-            changed = changed_lines(opened.api, self._points, answers, at=opened.load.decided_at)
+            changed = changed_lines(api, self._points, answers, at=self.load.decided_at)
             jobs = BatchJobs(max_body_bytes=self._options.max_body_bytes)
             external_id = self._options.external_id if write == "upsert" else None
-            jobs.start(header, lines, self._submit(self._options.sobject, write, external_id))
-            self._write_consent(jobs, changed)
-        except (AttemptError, RefusedCallError) as failure:
-            raise call_error(failure, "Salesforce") from None
+            jobs.start(header, lines, partial(started_job, api, self._options.sobject, write, external_id=external_id))
+            self._write_consent(api, jobs, changed)
         refused = {row: Outcome(RowStatus.REJECTED, code) for row, code in encoded.refused.items()}
         return jobs.outcomes(encoded.keys, otherwise=NOT_FOUND, refused=refused)
 
@@ -189,40 +188,6 @@ class SalesforceDestination(Destination):
         emptied = [name for name in fields if name not in answers]
         return self._changed(batch, "update" if emptied else None, emptied=emptied, ended=ended)
 
-    def confirm_rows(self, request_id: str, rows: int, read: Callable[[], pa.RecordBatch]) -> Outcomes | None:
-        """Return the outcomes of rows, by their external ids, when all jobs of the request have ended."""
-        opened = self._opened()
-        try:
-            states = {job: job_state(opened.api, job) for job in request_id.split("+")}
-            if any(state is None for state in states.values()):
-                return Outcomes.uncertain(rows, "job_not_found")
-            ended = {job: ensure_started(opened.api, job, state) for job, state in states.items() if state is not None}
-            if not all(state.is_processed for state in ended.values()):
-                return None
-            people = [key or "" for key in self._keys(read())]
-            of_jobs = [opened.reader.outcomes(job, state, people) for job, state in ended.items()]
-        except (AttemptError, RefusedCallError) as failure:
-            raise call_error(failure, "Salesforce") from None
-        return Outcomes.of(map(worst, zip(*of_jobs, strict=True)))
-
-    def is_processed(self, request_id: str) -> bool:
-        """Return whether `confirm_rows` has an answer about a request. It needs no open load."""
-        if self._asking is None:
-            self._asking = SalesforceApi(self._connect, self._options, lambda: None)
-        try:
-            states = [job_state(self._asking, job) for job in request_id.split("+")]
-        except (AttemptError, RefusedCallError) as failure:
-            raise call_error(failure, "Salesforce") from None
-        return all(state is None or state.is_processed or state.state == "Open" for state in states)
-
-    def commit(self) -> None:
-        """Close the connections: every job has ended."""
-        self._close(give_up=False)
-
-    def abort(self) -> None:
-        """End waits and close the connections; jobs that were started go on."""
-        self._close(give_up=True)
-
     def _changed(
         self,
         batch: Batch,
@@ -233,42 +198,37 @@ class SalesforceDestination(Destination):
         flags: IndividualFlags | None = None,
     ) -> Outcomes:
         """Change the records of people, and say what they do not consent to any more; who has none is accepted."""
-        opened = self._opened()
-        keys = self._keys(batch.rows)
+        keys = self.keys(batch.rows)
         people = list(dict.fromkeys(key for key in keys if key is not None))
         jobs = BatchJobs(max_body_bytes=self._options.max_body_bytes)
-        try:
+        with self.calling() as api:
             if operation is not None:
                 by_id, empty = operation != "update", [EMPTY] * len(emptied)
                 lines = {
                     key: [[record] if by_id else [record, key, *empty] for record in records]
-                    for key, records in opened.reader.ids(people).items()
+                    for key, records in self._reader.ids(people).items()
                 }
                 header = ["Id"] if by_id else ["Id", self._options.external_id, *emptied]
-                jobs.start(header, lines, self._submit(self._options.sobject, operation))
+                jobs.start(header, lines, partial(started_job, api, self._options.sobject, operation))
             denied = {key: {point.field: False for point in ended} for key in people}
-            changed = changed_lines(opened.api, ended, denied, at=opened.load.decided_at, makes=operation is None)
-            self._write_consent(jobs, changed)
+            changed = changed_lines(api, ended, denied, at=self.load.decided_at, makes=operation is None)
+            self._write_consent(api, jobs, changed)
             if flags is not None:
                 of_flags = {key: [[key, *("true" for _ in flags.flags)]] for key in people}
                 header = [flags.external_id, *flags.flags]
-                jobs.start(header, of_flags, self._submit("Individual", "upsert", flags.external_id))
-        except (AttemptError, RefusedCallError) as failure:
-            raise call_error(failure, "Salesforce") from None
+                jobs.start(
+                    header, of_flags, partial(started_job, api, "Individual", "upsert", external_id=flags.external_id)
+                )
         return jobs.outcomes(keys, otherwise=ACCEPTED)
 
-    def _write_consent(self, jobs: BatchJobs, changed: Mapping[str, list[list[str]]]) -> None:
+    def _write_consent(self, api: SalesforceApi, jobs: BatchJobs, changed: Mapping[str, list[list[str]]]) -> None:
         if changed:
             point = self._points[0]
-            jobs.start(point.header, changed, self._submit(CONSENT_OBJECT, "upsert", point.external_id))
-
-    def _submit(self, sobject: str, operation: Operation, external_id: str | None = None) -> Callable[[bytes], str]:
-        return partial(started_job, self._opened().api, sobject, operation, external_id=external_id)
-
-    def _keys(self, rows: pa.RecordBatch) -> list[str | None]:
-        key = self._options.external_id
-        some = rows.select([key])
-        return RecordEncoder(LINES, some.schema, key).encode(some).keys
+            jobs.start(
+                point.header,
+                changed,
+                partial(started_job, api, CONSENT_OBJECT, "upsert", external_id=point.external_id),
+            )
 
     def _encoder_of(self, load: Load) -> RecordEncoder:
         return RecordEncoder(
@@ -279,29 +239,3 @@ class SalesforceDestination(Destination):
             cleared=load.cleared,
             leave_out=[point.field for point in self._points],
         )
-
-    def _opened(self) -> _OpenLoad:
-        if self._open is None:
-            raise DestinationError("Salesforce was not opened")
-        return self._open
-
-    def _close(self, *, give_up: bool) -> None:
-        opened, self._open = self._open, None
-        asking, self._asking = self._asking, None
-        if asking is not None:
-            asking.close(give_up=give_up)
-        if opened is None:
-            return
-        opened.api.close(give_up=give_up)
-        if usage := opened.api.usage:
-            log.info("API requests of the org in 24 hours: %s of %s", f"{usage.used:,}", f"{usage.limit:,}")
-
-
-@dataclass(frozen=True, slots=True)
-class _OpenLoad:
-    """The parts that a load has while it is open."""
-
-    api: SalesforceApi
-    load: Load
-    encoder: RecordEncoder
-    reader: JobReader

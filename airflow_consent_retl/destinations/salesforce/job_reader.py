@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from airflow_consent_retl.contract.outcomes import UNREADABLE_ANSWER, Outcome, RowStatus
 from airflow_consent_retl.destinations.http.attempt import AttemptError
-from airflow_consent_retl.destinations.http.batch_jobs import worst
+from airflow_consent_retl.destinations.http.batch_jobs import gone, worst
 from airflow_consent_retl.destinations.http.found_records import ids_by_key
 from airflow_consent_retl.destinations.http.responses import ACCEPTED, UnreadableAnswerError
 from airflow_consent_retl.destinations.salesforce.bulk_jobs import JobResults, JobState, job_results
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from airflow_consent_retl.destinations.salesforce.api import SalesforceApi
     from airflow_consent_retl.destinations.salesforce.consent_objects import ContactPointTypeConsent, IndividualFlags
     from airflow_consent_retl.destinations.salesforce.options import SalesforceOptions
-
-_STILL_THERE = Outcome(RowStatus.UNCERTAIN, "still_there")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +138,7 @@ class JobReader:
         if not left:
             return [ACCEPTED] * len(people)
         results = self._results_of(job, state, "Id")
-        found = {
-            person: worst([results.by_key.get(record, results.default) for record in records])
-            for person, records in left.items()
-        }
-        still_there = {person: _STILL_THERE if outcome == ACCEPTED else outcome for person, outcome in found.items()}
-        return [still_there.get(person, ACCEPTED) for person in people]
+        return gone(people, left, lambda record: results.by_key.get(record, results.default))
 
     def _results_of(self, job: str, state: JobState, column: str) -> JobResults:
         with self._lock:

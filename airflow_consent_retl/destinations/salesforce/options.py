@@ -60,6 +60,9 @@ class SalesforceOptions(HttpOptions):
         "nulls": ("clear", "keep"),
     }
     withdrawals: ClassVar[Mapping[str, str]] = WITHDRAWAL_CHOICES
+    required: ClassVar[Mapping[tuple[str, str], tuple[str, ...]]] = {
+        ("on_withdrawal", "consent_objects"): ("consent_objects",),
+    }
     companions: ClassVar[Mapping[str, str]] = {"clear_fields": "clear_fields"}
 
     sobject: str
@@ -90,8 +93,6 @@ class SalesforceOptions(HttpOptions):
             wrong.append("clear_fields must not empty the external id, by which the record is found")
         if self.hard_delete and self.on_withdrawal != "delete":
             wrong.append("hard_delete needs on_withdrawal `delete`")
-        if self.on_withdrawal == "consent_objects" and not self.consent_objects:
-            wrong.append("on_withdrawal `consent_objects` needs consent_objects")
         consents = self.consents()
         if consents and self.write == "insert":
             wrong.append('with write="insert", a yes that ends would never arrive: leave consent_objects out')
