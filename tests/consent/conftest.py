@@ -14,14 +14,22 @@ from airflow_consent_retl.consent.policy import requirement_of
 if (tests := str(Path(__file__).resolve().parents[1])) not in sys.path:
     sys.path.insert(0, tests)
 
-from support.unmeasured import pytest_collection_modifyitems
-
-__all__ = ["pytest_collection_modifyitems"]
+from support import unmeasured
 
 settings.register_profile("steady", deadline=None, derandomize=True, database=None)
 # A mutant is killed by the first example that fails: no one reads the smallest one.
 settings.register_profile("mutants", settings.get_profile("steady"), phases=(Phase.explicit, Phase.generate))
 settings.load_profile("mutants" if "mutmut" in sys.modules else "steady")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the quickest tests of a mutant first: one that fails is enough, and most mutants fail nearly all of them."""
+    unmeasured.pytest_collection_modifyitems(items)
+    if "mutmut" in sys.modules:
+        from mutmut.state import state
+
+        seconds = state().duration_by_test
+        items.sort(key=lambda item: seconds.get(item.nodeid, 0.0))
 
 
 @pytest.fixture(autouse=True, scope="session")
