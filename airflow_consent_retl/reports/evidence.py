@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import cache
 from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
@@ -23,6 +24,8 @@ from airflow_consent_retl.storage.manifest import MANIFEST_NAME, Document, Part,
 from airflow_consent_retl.storage.signing import signed
 
 if TYPE_CHECKING:
+    from jinja2 import Template
+
     from airflow_consent_retl.consent import ConsentPolicy
     from airflow_consent_retl.reports.person_history import PersonHistory
 
@@ -129,14 +132,10 @@ def _page(
     made_at: datetime,
     reference: str,
 ) -> str:
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, finalize=_shown)
-    template = environment.from_string(files(__package__).joinpath("evidence_page.html").read_text())
     destinations = sorted(
         {one.destination for one in history.decisions} | {one.destination for one in history.deliveries}
     )
-    return template.render(
+    return _template().render(
         made_at=made_at,
         person=person,
         reference=reference,
@@ -154,6 +153,14 @@ def _page(
             for digest, policy in policies.items()
         ],
     )
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, finalize=_shown)
+    return environment.from_string(files(__package__).joinpath("evidence_page.html").read_text())
 
 
 def _policies(history: PersonHistory) -> tuple[dict[str, ConsentPolicy], list[str]]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,8 @@ from airflow_consent_retl.storage.location import open_folder, policy_archive, r
 from airflow_consent_retl.storage.manifest import sha256_hex
 
 if TYPE_CHECKING:
+    from jinja2 import Template
+
     from airflow_consent_retl.delivery.ledger import Ledger
     from airflow_consent_retl.sight.report_figures import ReportFigures
 
@@ -87,7 +90,7 @@ def report(
         scope = _scope(ledger, tuple(syncs), dag, run, days=days, since=since, until=until)
         figures = gathered(ledger, scope, policy_archive(), unserved_days=unserved_days())
     view, digest = view_of(figures), figures_sha256(figures)
-    page = environment().get_template("report.html").render(**view, figures_sha256=digest).encode()
+    page = _template().render(**view, figures_sha256=digest).encode()
     folder, name = _place(to, workspace, scope)
     try:
         folder.replace(name, page)
@@ -103,6 +106,11 @@ def report(
         runs=figures.runs,
         alerts=len(view["alerts"]),
     )
+
+
+@cache
+def _template() -> Template:
+    return environment().get_template("report.html")
 
 
 def is_recorded(dag: str, run: str, *, workspace: str | None = None, ledger_conn_id: str | None = None) -> bool:
