@@ -36,7 +36,7 @@ ONE_DAG = "customers"
 USERS = {"admin": "admin", "approver": "op", "officer": "viewer", "analyst": "viewer", "nobody": ""}
 API_KEY = "a key of the API server of the tests, 64 bytes or more, as Airflow wants it"
 _REPO = Path(__file__).resolve().parents[2]
-_STARTS_S = 120.0
+_STARTS_S = 240.0
 
 
 class _Stays(urllib.request.HTTPRedirectHandler):

@@ -159,6 +159,8 @@ class Chromium:
         )
         if cookies:
             context.add_cookies([{"name": name, "value": value, "url": url} for name, value in cookies.items()])
+        # A picture of a page takes longer than Playwright's 30 seconds on a machine with much other work.
+        context.set_default_timeout(120_000)
         window = context.new_page()
         opened = OpenPage(window, screen, frozenset({urlsplit(url).netloc}))
 
