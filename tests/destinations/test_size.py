@@ -19,7 +19,7 @@ MOST = 250
 # INVARIANT: these numbers only fall. A destination that is not listed has at most `MOST` lines.
 LARGER = {
     "hubspot": 333,
-    "salesforce": 592,
+    "salesforce": 587,
 }
 # What two destinations of one vendor share.
 SHARED_BY_A_VENDOR = {"data_manager": 917, "meta": 193}

@@ -160,9 +160,6 @@ class SessionDestination(Destination, Generic[Options, Api, State]):
             raise call_error(failure, self.name) from None
         return not any(state is not None and state.is_running for state in states)
 
-    def closed(self, api: Api) -> None:
-        """Note what an open load used; called after its calls."""
-
     def commit(self) -> None:
         """Close the connections: every job has ended."""
         self._close(give_up=False)
@@ -177,5 +174,3 @@ class SessionDestination(Destination, Generic[Options, Api, State]):
         for one in (asking, api):
             if one is not None:
                 one.close(give_up=give_up)
-        if api is not None:
-            self.closed(api)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
@@ -17,10 +16,11 @@ import requests
 from simple_salesforce.exceptions import SalesforceAuthenticationFailed
 
 from airflow_consent_retl.contract.outcomes import vendor_code
-from airflow_consent_retl.destinations.http.attempt import AttemptError, end_of
+from airflow_consent_retl.destinations.http.attempt import AttemptError
+from airflow_consent_retl.destinations.http.budget import Budget
 from airflow_consent_retl.destinations.http.session_api import RefusedCallError, SessionApi
 from airflow_consent_retl.destinations.http.text_values import in_groups
-from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
+from airflow_consent_retl.errors import ConfigurationError, DestinationError
 
 if TYPE_CHECKING:
     from simple_salesforce.api import Salesforce
@@ -34,14 +34,6 @@ _USAGE = re.compile(r"(?:^|,\s*)api-usage=([0-9]+)/([0-9]+)")
 # A query has at most 2,000 records in an answer, and the text of a statement at most 100,000 characters.
 _KEYS_IN_A_QUERY = 500
 _QUERY_CHARACTERS = 40_000
-
-
-@dataclass(frozen=True, slots=True)
-class ApiUsage:
-    """The org's API requests of the last 24 hours and their limit, from the header `Sforce-Limit-Info`."""
-
-    used: int
-    limit: int
 
 
 class SalesforceApi(SessionApi["Salesforce"]):
@@ -62,18 +54,7 @@ class SalesforceApi(SessionApi["Salesforce"]):
         super().__init__(options, before_request)
         self._connect = connect
         self._max_api_share = options.max_api_share
-        self.usage: ApiUsage | None = None
-
-    def check_budget(self) -> None:
-        """Raise `DestinationUnavailableError` where the org has used up the share of its daily requests."""
-        usage = self.usage
-        if usage is not None and usage.used >= self._max_api_share * usage.limit:
-            raise DestinationUnavailableError(
-                f"the Salesforce org has used {usage.used:,} of its {usage.limit:,} API requests of 24 hours: "
-                f"max_api_share={self._max_api_share:g} leaves the rest to others. The count falls as requests get "
-                f"older than a day; the next try is at {end_of(AGAIN_S)} or later",
-                retry_after_s=AGAIN_S,
-            )
+        self.budget: Budget | None = None
 
     def records(
         self, sobject: str, field: str, keys: Sequence[str], columns: Sequence[str] = (), *, quoted: bool = True
@@ -135,7 +116,15 @@ class SalesforceApi(SessionApi["Salesforce"]):
     def answered(self, headers: Mapping[str, str]) -> None:
         """Note the org's requests of the day."""
         if found := _USAGE.search(headers.get("sforce-limit-info", "")):
-            self.usage = ApiUsage(int(found[1]), int(found[2]))
+            self.budget = Budget(
+                account="the Salesforce org",
+                used=int(found[1]),
+                limit=int(found[2]),
+                window="24 hours",
+                share=self._max_api_share,
+                option="max_api_share",
+                again_s=AGAIN_S,
+            )
 
 
 def _literal(text: str) -> str:

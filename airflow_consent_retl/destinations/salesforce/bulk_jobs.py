@@ -72,7 +72,8 @@ def started_job(
     job: dict[str, Any] = {"object": sobject, "operation": operation, "contentType": "CSV", "lineEnding": "LF"}
     if external_id is not None:
         job["externalIdFieldName"] = external_id
-    api.check_budget()
+    if api.budget is not None:
+        api.budget.check()
     job_id = api.document("POST", "jobs/ingest", job).get("id")
     if not isinstance(job_id, str) or not _JOB_ID.fullmatch(job_id):
         raise AttemptError("no_job_id", maybe_applied=False)

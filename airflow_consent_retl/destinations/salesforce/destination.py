@@ -46,7 +46,6 @@ from airflow_consent_retl.destinations.salesforce.options import WITHDRAWAL_CHOI
 from airflow_consent_retl.destinations.salesforce.record_csv import EMPTY, LINES
 from airflow_consent_retl.destinations.salesforce.status_codes import STATUS_CODES
 from airflow_consent_retl.errors import ConfigurationError
-from airflow_consent_retl.progress import module_log
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,7 +54,8 @@ if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Batch, Load
     from airflow_consent_retl.destinations.salesforce.bulk_jobs import Operation
 
-log = module_log(__name__)
+# To make it, to fill it, to start it, to ask for its end, and to read its three tables.
+_CALLS_OF_A_JOB = 8
 
 
 class SalesforceDestination(SessionDestination[SalesforceOptions, SalesforceApi, JobState]):
@@ -119,6 +119,8 @@ class SalesforceDestination(SessionDestination[SalesforceOptions, SalesforceApi,
         named = [name for name in self._encoder.fields if load.rows and not {".", ":"} & set(name)]
         known.check_fields([*named, *self._options.clear_fields])
         self._reader = JobReader(api, known, self._points, self._flags)
+        if api.budget is not None and load.rows:
+            api.budget.announce(_CALLS_OF_A_JOB * -(-load.rows // self._options.batch_rows))
 
     def job_state(self, api: SalesforceApi, job: str) -> JobState | None:
         """Ask for a job."""
@@ -136,11 +138,6 @@ class SalesforceDestination(SessionDestination[SalesforceOptions, SalesforceApi,
         """Return the external id of each row."""
         some = rows.select([self._options.external_id])
         return RecordEncoder(LINES, some.schema, self._options.external_id).encode(some).keys
-
-    def closed(self, api: SalesforceApi) -> None:
-        """Log the org's requests."""
-        if usage := api.usage:
-            log.info("API requests of the org in 24 hours: %s of %s", f"{usage.used:,}", f"{usage.limit:,}")
 
     def sent_as(self, rows: pa.RecordBatch, load: Load) -> list[dict[str, object]]:
         """Return the texts of the CSV."""

@@ -328,6 +328,26 @@ def test_makes_no_job_beyond_its_share_of_the_orgs_daily_requests(org: Salesforc
     assert org.jobs == {}
 
 
+@pytest.mark.parametrize(
+    ("used", "level", "words"),
+    [
+        (100, "INFO", "this load needs about 8, and max_api_share=0.9 leaves 89,89"),
+        (89_990, "WARNING", "leaves 8: it will stop on the way"),
+    ],
+)
+def test_the_log_says_whether_the_orgs_requests_are_enough_for_a_load(
+    org: SalesforceOrg, caplog: pytest.LogCaptureFixture, used: int, level: str, words: str
+) -> None:
+    org.used = used
+    caplog.set_level("INFO")
+
+    opened(table([ANN] if level == "INFO" else [ANN, BOB]), batch_rows=1)
+
+    (line,) = [one for one in caplog.records if "at the Salesforce org" in one.getMessage()]
+    assert line.levelname == level
+    assert words in " ".join(line.getMessage().split())
+
+
 def test_waits_when_the_orgs_requests_are_used_up(org: SalesforceOrg) -> None:
     org.fault = "limit"
 
