@@ -18,7 +18,7 @@ FOLDERS = {place.parent.name: place.parent for place in PACKAGE.glob("*/__init__
 MOST = 250
 # INVARIANT: these numbers only fall. A destination that is not listed has at most `MOST` lines.
 LARGER = {
-    "hubspot": 333,
+    "hubspot": 323,
     "salesforce": 587,
 }
 # What two destinations of one vendor share.

@@ -70,10 +70,6 @@ class Identifier:
         """Return the identifiers that Braze names as unknown; None: it names external ids only."""
         return [one.get("value") for one in listed] if self.kind == "external_id" else None
 
-    def folded(self, text: object) -> str:
-        """Return an identifier for comparison."""
-        return str(text).casefold() if self.kind == "email" else str(text)
-
     def _listed(self, texts: Sequence[str]) -> Row:
         named = "user_aliases" if self.kind == "user_alias" else "external_ids"
         return {named: [self.of(text)[self.kind] for text in texts]}

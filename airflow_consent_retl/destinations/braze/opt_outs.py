@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_consent_retl.destinations.http.answer_maps import by_question, entries
 from airflow_consent_retl.destinations.http.responses import of_document, of_kind
 from airflow_consent_retl.destinations.http.row_states import StateField, States, asked_states
+from airflow_consent_retl.destinations.http.text_values import folded
 
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.account_rate import AccountRate
@@ -52,7 +54,8 @@ class BrazeQuestions:
             def of_users(document: dict[str, Any]) -> Outcomes:
                 users = entries(document, "users")
                 missing = of.missing(entries(document, "invalid_user_ids"))
-                return by_question(users, missing, sent, found, names_of=of.names_of, fold=of.folded)
+                fold = partial(folded, field=of.kind)
+                return by_question(users, missing, sent, found, names_of=of.names_of, fold=fold)
 
             return of_document(answer, sent, of_users, message="success")
 

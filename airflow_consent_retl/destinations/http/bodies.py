@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlencode
 
 import msgspec
@@ -18,6 +18,8 @@ from airflow_consent_retl.values.json_rows import Integers, JsonRows, Nulls, Row
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from airflow_consent_retl.contract.destination import Load
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
@@ -82,6 +84,18 @@ class ShapedRows:
         clashes = sorted(name for name in names if any(other.startswith(f"{name}.") for other in names))
         if clashes:
             raise ConfigurationError(f"fields that are a value and an object at once: {', '.join(clashes)}")
+
+    @classmethod
+    def of_load(cls, load: Load, *, keeps_nulls: bool = False, **others: Any) -> Self:
+        """Return the encoder of a load's rows, with its choices for fields that are NULL.
+
+        Args:
+            load: see there.
+            keeps_nulls: whether a NULL leaves the field at the vendor as it is, unless the load says otherwise.
+            **others: as above.
+        """
+        nulls: Nulls = "omit" if keeps_nulls else "null"
+        return cls(load.schema, nulls=nulls, cleared=load.nulls_sent, omitted=load.nulls_omitted, **others)
 
     def rows(self, batch: pa.RecordBatch) -> JsonRows:
         """Return an object for each row that has one."""

@@ -85,6 +85,16 @@ class FoundRecords:
         """The places of the people who have a record."""
         return [row for row, one in enumerate(self.people) if not isinstance(one, Outcome)]
 
+    def texts(self, *path: str) -> list[str | None]:
+        """Return the text at a place of each person's record; None where there is no record, or no text."""
+        found: list[str | None] = []
+        for one in self.people:
+            value: Any = None if isinstance(one, Outcome) else one
+            for name in path:
+                value = value.get(name) if isinstance(value, Mapping) else None
+            found.append(value if isinstance(value, str) and value else None)
+        return found
+
     def send_for(self, send: Callable[[list[int]], Outcomes]) -> Outcomes:
         """Return the outcomes of the people, after a request for those who have a record.
 

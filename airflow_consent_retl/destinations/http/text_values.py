@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import msgspec
 import pyarrow as pa
 
-from airflow_consent_retl.destinations.http.bodies import ShapedRows, json_body
+from airflow_consent_retl.destinations.http.bodies import ShapedRows, UnfitRowError, json_body
 
 
 def without_text(schema: pa.Schema, *, lists: bool = False, times: bool = True) -> list[str]:
@@ -22,12 +23,23 @@ def without_text(schema: pa.Schema, *, lists: bool = False, times: bool = True) 
 
 
 def text_of(value: object) -> str | None:
-    """Return a JSON value as text: numbers and booleans as in JSON, lists joined by semicolons; None for NULL."""
+    """Return a JSON value as text: numbers and booleans as in JSON, lists joined by semicolons; None for NULL.
+
+    Raises:
+        UnfitRowError: a list has a NULL, or a text with a semicolon.
+    """
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, list):
+        if any(one is None or ";" in str(one) for one in value):
+            raise UnfitRowError("unfit_list")
         return ";".join(str(text_of(one)) for one in value)
     return msgspec.json.encode(value).decode()
+
+
+def folded(text: object, field: str) -> str:
+    """Return an identifier for comparison: the case of the letters of an e-mail address does not count."""
+    return str(text).casefold() if field == "email" else str(text)
 
 
 def texts_of(rows: pa.RecordBatch, name: str) -> list[str | None]:
@@ -37,7 +49,8 @@ def texts_of(rows: pa.RecordBatch, name: str) -> list[str | None]:
     found = ShapedRows(column.schema, body=json_body(list), nulls="null", integers="string").rows(column)
     texts: list[str | None] = [None] * rows.num_rows
     for one, row in zip(found.records, found.positions, strict=True):
-        texts[row] = text_of(one["text"])
+        with suppress(UnfitRowError):
+            texts[row] = text_of(one["text"])
     return texts
 
 

@@ -15,7 +15,8 @@ from airflow_consent_retl.destinations.http.responses import (
     of_kind,
     stated,
 )
-from airflow_consent_retl.destinations.hubspot.contacts import EMAIL, TRACE, folded
+from airflow_consent_retl.destinations.http.text_values import folded
+from airflow_consent_retl.destinations.hubspot.contacts import EMAIL, TRACE
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.client import Answer
@@ -23,11 +24,6 @@ if TYPE_CHECKING:
 CATEGORIES: Final = frozenset(
     {"CONFLICT", "FORBIDDEN", "OBJECT_ALREADY_EXISTS", "OBJECT_NOT_FOUND", "VALIDATION_ERROR"}
 )
-
-
-def inputs_body(inputs: Sequence[Any]) -> object:
-    """Return the document of a request with these inputs."""
-    return {"inputs": inputs}
 
 
 def of_batch(answer: Answer, sent: SentRows, read: Callable[[dict[str, Any]], Outcomes]) -> Outcomes | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow_consent_retl.destinations.http.bodies import Row, ShapedRows, UnfitRowError, json_body
-from airflow_consent_retl.destinations.http.text_values import text_of, without_text
+from airflow_consent_retl.destinations.http.text_values import folded, text_of, without_text
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -39,22 +39,20 @@ def contact_rows(load: Load, options: HubSpotOptions) -> ShapedRows:
     """
     if unfit := without_text(load.schema, lists=True, times=False):
         raise ConfigurationError(f"no property of HubSpot has the type of {', '.join(unfit)}: cast them in the model")
-    return ShapedRows(
-        load.schema,
-        body=json_body(_inputs),
+    return ShapedRows.of_load(
+        load,
+        keeps_nulls=options.nulls == "keep",
+        body=json_body(inputs_body),
         shape=partial(_input, options.id_property),
-        nulls="omit" if options.nulls == "keep" else "null",
-        cleared=load.nulls_sent,
-        omitted=load.nulls_omitted,
         integers="string",
         trace=TRACE,
         unique=lambda one: folded(one["id"], options.id_property),
     )
 
 
-def folded(identifier: object, id_property: str) -> str:
-    """Return an identifier for comparison: the case of the letters of an address does not count."""
-    return str(identifier).casefold() if id_property == EMAIL else str(identifier)
+def inputs_body(inputs: Sequence[Any]) -> object:
+    """Return the document of a request with these inputs."""
+    return {"inputs": inputs}
 
 
 def _input(id_property: str, row: Row) -> Row:
@@ -62,13 +60,7 @@ def _input(id_property: str, row: Row) -> Row:
     states = {number: state for number, state in row.pop(_SUBSCRIPTIONS, {}).items() if state is not None}
     if not identifier:
         raise UnfitRowError("no_identifier")
-    if any(one is None or ";" in str(one) for value in row.values() if isinstance(value, list) for one in value):
-        raise UnfitRowError("unfit_list")
     if not {SUBSCRIBED, UNSUBSCRIBED}.issuperset(states.values()):
         raise UnfitRowError(UNKNOWN_STATE)
     properties = {name: text_of(value) or "" for name, value in row.items()}
-    return {"id": identifier, "idProperty": id_property, "properties": properties, "states": states}
-
-
-def _inputs(records: Sequence[Row]) -> object:
-    return {"inputs": [{name: value for name, value in one.items() if name != "states"} for one in records]}
+    return {"id": identifier, "idProperty": id_property, "properties": properties}

@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
 
-from airflow_consent_retl.contract.outcomes import Outcome, Outcomes
 from airflow_consent_retl.destinations.http.account_destination import AccountDestination
 from airflow_consent_retl.destinations.http.bodies import REPEATED_IDENTIFIER
 from airflow_consent_retl.destinations.http.found_records import FoundRecords
@@ -37,7 +36,6 @@ from airflow_consent_retl.destinations.http.throttle import Throttle, UsedUp
 from airflow_consent_retl.destinations.hubspot import VENDOR
 from airflow_consent_retl.destinations.hubspot.contact_answers import (
     CATEGORIES,
-    inputs_body,
     outcomes_by_trace,
     outcomes_of_reading,
 )
@@ -48,6 +46,7 @@ from airflow_consent_retl.destinations.hubspot.contacts import (
     UNKNOWN_STATE,
     UNSUBSCRIBED,
     contact_rows,
+    inputs_body,
     subscription_of,
 )
 from airflow_consent_retl.destinations.hubspot.options import WITHDRAWAL_CHOICES, HubSpotOptions
@@ -56,6 +55,7 @@ from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Batch, Load
+    from airflow_consent_retl.contract.outcomes import Outcome, Outcomes
     from airflow_consent_retl.destinations.http.address import HttpAddress
     from airflow_consent_retl.destinations.http.bodies import Row
     from airflow_consent_retl.destinations.http.found_records import Record
@@ -171,7 +171,7 @@ class HubSpotDestination(AccountDestination[HubSpotOptions]):
         outcomes = list(_emptying(properties).apply(steps, found, among=None if properties else []))
         states = {number: UNSUBSCRIBED for name in fields if (number := subscription_of(name))}
         kept = SubscriptionStates(steps, self._options)
-        return self._rules.settled_at(_emails(found), outcomes, [states] * len(outcomes), kept)
+        return self._rules.settled_at(found.texts("properties", EMAIL), outcomes, [states] * len(outcomes), kept)
 
     def _found(self, steps: BatchSteps, ids: Sequence[str | None]) -> FoundRecords:
         wanted = list(dict.fromkeys([self._known_by, EMAIL, "hs_additional_emails"]))
@@ -196,18 +196,13 @@ class HubSpotDestination(AccountDestination[HubSpotOptions]):
             # People who were sent without an address may have one at HubSpot.
             ids = texts_of(batch.rows, self._known_by)
             found = self._found(steps, [None if email else text for text, email in zip(ids, emails, strict=True)])
-            emails = [email or other for email, other in zip(emails, _emails(found), strict=True)]
+            emails = [email or other for email, other in zip(emails, found.texts("properties", EMAIL), strict=True)]
             outcomes = list(found.after({}))
         states = SubscriptionStates(steps, self._options)
         if self._options.on_withdrawal == "unsubscribe_all":
             return after_addresses(outcomes, emails, states.unsubscribe_all)
         wanted = dict.fromkeys(self._options.unsubscribes, UNSUBSCRIBED)
         return self._rules.settled_at(emails, outcomes, [wanted] * len(outcomes), states)
-
-
-def _emails(found: FoundRecords) -> list[str | None]:
-    """Return the present e-mail address of each contact; None: there is none."""
-    return [None if isinstance(one, Outcome) else one["properties"].get(EMAIL) or None for one in found.people]
 
 
 def _emptying(properties: Sequence[str]) -> RecordChange:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow_consent_retl.destinations.http.answer_maps import MISSING, Entry, accepted, by_value, entries
 from airflow_consent_retl.destinations.http.responses import ACCEPTED, is_integer
 from airflow_consent_retl.destinations.http.subscriptions import NO_STATE, AddressSubscription
-from airflow_consent_retl.destinations.hubspot.contact_answers import inputs_body, of_batch
-from airflow_consent_retl.destinations.hubspot.contacts import UNSUBSCRIBED
+from airflow_consent_retl.destinations.hubspot.contact_answers import of_batch
+from airflow_consent_retl.destinations.hubspot.contacts import UNSUBSCRIBED, inputs_body
 
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.outcomes import Outcome, Outcomes

@@ -17,6 +17,7 @@ from airflow_consent_retl.contract.outcomes import Outcomes
 from airflow_consent_retl.destinations.http.found_records import FoundRecords, Record
 from airflow_consent_retl.destinations.http.json_api import next_page, resources
 from airflow_consent_retl.destinations.http.responses import ACCEPTED, UnreadableAnswerError, of_document
+from airflow_consent_retl.destinations.http.text_values import folded
 from airflow_consent_retl.errors import DestinationError
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def _asked(
 ) -> Outcomes:
     """Fill in the profiles with these values by value, and return the outcome of each question."""
     fields = quote("email,external_id,phone_number", safe="")
-    keys = {_compared(field, value): value for value in values}
+    keys = {folded(value, field): value for value in values}
 
     def endpoint(some: Sequence[str]) -> str:
         condition = quote(f"any({field},{json.dumps(some, ensure_ascii=False)})", safe="")
@@ -62,14 +63,10 @@ def _asked(
         def of_page(_: dict[str, Any]) -> Outcomes:
             if next_page(answer) is not None:
                 raise UnreadableAnswerError
-            named = {_compared(field, one.get(field)): one for one in resources(answer)}
+            named = {folded(one.get(field), field): one for one in resources(answer)}
             found.update({keys[value]: one for value, one in named.items() if value in keys})
             return Outcomes.accepted(len(sent))
 
         return of_document(answer, sent, of_page)
 
     return steps.ask(name, endpoint, values, read, most=_KEYS_IN_A_FILTER)
-
-
-def _compared(field: str, value: object) -> str:
-    return str(value).casefold() if field == "email" else str(value)
