@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal
 
 from airflow_consent_retl.errors import ConfigurationError, GuardError, PolicyError, Problem
@@ -38,6 +39,7 @@ class PolicyChange:
             "default": `DEFAULT_RELEASED_RATIO` of the rows or `DEFAULT_RELEASED_ROWS` rows, whichever is more; None: no
             limit.
         waiting: a policy that waits for an approval, whose effect is counted; None: there is none.
+        lost: by destination, the policy of its last run and the time of that run, where the history lacks them.
 
     Raises:
         ConfigurationError: the limit is no number from 0 to 1.
@@ -52,6 +54,7 @@ class PolicyChange:
         *,
         max_released_ratio: MaxReleased = "default",
         waiting: ConsentPolicy | None = None,
+        lost: Mapping[str, tuple[ConsentPolicy, datetime]] = MappingProxyType({}),
     ) -> None:
         if not (max_released_ratio in (None, "default") or _is_ratio(max_released_ratio)):
             raise ConfigurationError('max_released_ratio must be a number from 0 to 1, "default" or None')
@@ -62,7 +65,10 @@ class PolicyChange:
         self._waiting = waiting
         self._waiting_pair: PlanPair | None = None
         self._waiting_diff: PolicyDiff | None = None
-        self._latest = {name: history.latest() for name, history in histories.items()}
+        self._lost = lost
+        self._latest = {
+            name: lost[name][0] if name in lost else history.latest() for name, history in histories.items()
+        }
         self._pairs: list[PlanPair] = []
         self._diffs: list[PolicyDiff] = []
         self._is_comparable = True
@@ -178,6 +184,8 @@ class PolicyChange:
 
     def accept(self, *, at: datetime) -> None:
         """Store the policy, for each destination, after the run has published under it."""
+        for name, (policy, decided_at) in self._lost.items():
+            self._histories[name].add(policy, at=decided_at)
         for name, before in self._latest.items():
             if before is None or before.digest != self._policy.digest:
                 self._histories[name].add(self._policy, at=at)

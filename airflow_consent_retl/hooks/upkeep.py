@@ -43,11 +43,13 @@ def adopt(
         SyncBusyError, LedgerUnavailableError: try again.
     """
     from airflow_consent_retl.delivery.adopting import adopt_delivered_states
+    from airflow_consent_retl.delivery.ledger.records import SyncName
+    from airflow_consent_retl.hooks.lost_policies import repair_history
     from airflow_consent_retl.storage.location import open_folder, policy_archive_folder, workspace_root
 
     with open_unpaired(workspace, ledger_conn_id) as ledger:
         root = open_folder(workspace_root(workspace))
-        return adopt_delivered_states(
+        adopted = adopt_delivered_states(
             ledger,
             root,
             syncs=syncs,
@@ -57,6 +59,9 @@ def adopt(
             holder=holder,
             log=log,
         )
+        for sync in [one.sync for one in ledger.syncs()] if syncs is None else map(SyncName, syncs):
+            repair_history(ledger, workspace, sync, log=log)
+        return adopted
 
 
 def reset_times(*, workspace: str | None = None, ledger_conn_id: str | None = None, log: TaskLog = _log) -> list[str]:

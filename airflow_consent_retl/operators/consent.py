@@ -288,14 +288,18 @@ class ConsentFilterOperator(LineageMethods, ConsentRetlOperator):
 
     def _policy_change(self, loaded: LoadedPolicy, model: str, workspace: Workspace) -> PolicyChange:
         from airflow_consent_retl.filtering.policy_change import PolicyChange
+        from airflow_consent_retl.hooks.lost_policies import check_archive_of_place, decided_before, lost_policies
         from airflow_consent_retl.storage.location import policy_folder
         from airflow_consent_retl.storage.policy_history import PolicyHistory
 
         histories = {name: PolicyHistory(policy_folder(workspace.documents, model, name)) for name in self.destinations}
+        decided = decided_before(workspace.documents, model)
+        check_archive_of_place(loaded, decided, self.log)
         return PolicyChange(
             histories,
             loaded.policy,
             self.log,
+            lost=lost_policies(histories, decided, self.log),
             max_released_ratio=self.max_released_ratio,
             waiting=loaded.waiting,
         )

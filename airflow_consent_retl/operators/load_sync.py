@@ -122,7 +122,7 @@ def load_sync(
 
     Raises:
         OvertakenError: a newer run delivered while this one ran.
-        RefusedError: the data or the decision are too old, or the policy changed.
+        RefusedError: the data or the decision are too old, the policy changed, or the policy before is lost.
         ConfigurationError: the destination cannot remove people, or it is not the one that the sync delivered to.
     """
     from airflow_consent_retl.delivery.syncing import Sync
@@ -145,10 +145,12 @@ def load_context(
     Arguments and errors as for `load_sync`, without those about the target.
     """
     from airflow_consent_retl.delivery.context import SyncContext
+    from airflow_consent_retl.hooks.lost_policies import check_history
     from airflow_consent_retl.operators.present_consent import present_asker
     from airflow_consent_retl.storage.location import subject_key, sync_folder
 
     permitted, workspace = found.permitted, found.workspace_of(load)
+    check_history(lease, permitted.manifest, load.destination)
     asker = present_asker(
         found.asker,
         permitted,

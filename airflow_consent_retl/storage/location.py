@@ -164,7 +164,12 @@ def policy_archive_folder() -> Folder:
 def decisions_folder(workspace: str | None, model: str, destinations: Iterable[str]) -> Folder:
     """Return the folder of the records of a model's decisions, for one set of destinations."""
     names = hashlib.sha256("\n".join(sorted(destinations)).encode()).hexdigest()[:12]
-    return _below(workspace, [RECORDS, DECISIONS, _distinct(model), names])
+    return decisions_of_model(workspace, model) / names
+
+
+def decisions_of_model(workspace: str | None, model: str) -> Folder:
+    """Return the folder of the records of a model's decisions: one folder for each set of destinations."""
+    return _below(workspace, [RECORDS, DECISIONS, _distinct(model)])
 
 
 def report_file(workspace: str | None, *names: str) -> tuple[Folder, str]:

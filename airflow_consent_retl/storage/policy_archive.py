@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.storage.folder import Folder
 
 _PURPOSE = "policy archive"
+_STAMP = "%Y%m%dt%H%M%S%f"
 # The name of a period, of an effect and of an approval. Policies are named by their digest.
 _PROOF = re.compile(r"\d{8}t\d{12}-[0-9a-f]{8}\.json")
 
@@ -147,6 +148,23 @@ class PolicyArchive:
         if last is None:
             return None
         return PolicyPeriod(last["digest"], datetime.fromisoformat(last["since"]), None, last["change"])
+
+    def lacks(self, place: str, digest: str, *, at: datetime) -> bool:
+        """Return whether the archive does not show that a policy was in force at a place at a time.
+
+        Then it was emptied, or an older backup replaced it.
+
+        Args:
+            place: of the policy.
+            digest: of the policy.
+            at: the time.
+        """
+        folder, until = self._place(place), f"{at.astimezone(UTC):{_STAMP}}"
+        names = self._documents(folder)
+        earlier = [name for name in names if name[: len(until)] <= until]
+        # A run notes the policy after it took its own time.
+        candidates = [*earlier[-1:], *names[len(earlier) :]]
+        return all(self._read(folder, name)["digest"] != digest for name in candidates)
 
     def periods(self, place: str) -> list[PolicyPeriod]:
         """Return the periods of a place, the oldest first."""
@@ -282,4 +300,4 @@ def _short(digest: str) -> str:
 
 
 def _timed(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y%m%dt%H%M%S%f}-{uuid.uuid4().hex[:8]}.json"
+    return f"{at.astimezone(UTC):{_STAMP}}-{uuid.uuid4().hex[:8]}.json"

@@ -7,6 +7,7 @@ person.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -29,26 +30,75 @@ class PolicyHistory:
     folder: Folder
 
     def latest(self) -> ConsentPolicy | None:
-        """Return the policy of the last run that published; None before the first.
+        """Return the policy of the last run that published; None before the first, or if it is lost for good.
 
         Raises:
             RefusedError: the file cannot be read, or its policy has another digest than it names.
         """
-        names = sorted(name for name in self.folder.names() if name.endswith(".json"))
+        names = self._names()
         if not names:
             return None
+        kept = self._read(names[-1])
+        if kept["digest"] is None:
+            return None
         try:
-            kept: dict[str, Any] = json.loads(self.folder.read(names[-1]))
             policy = parse_recorded_policy(kept["policy"])
         except (ValueError, KeyError, PolicyError):
-            raise RefusedError(f"{self.folder.uri}/{names[-1]}: no policy of this version of the package") from None
+            raise self._unreadable(names[-1]) from None
         if policy.digest != kept["digest"]:
             raise RefusedError(f"{self.folder.uri}/{names[-1]}: not the policy that it names")
         return policy
 
+    def lacks(self, digest: str, *, at: datetime) -> bool:
+        """Return whether the history does not show that a run decided under a policy at a time.
+
+        Then it was emptied, or an older backup replaced it. A policy that holds from a later time on counts: a history
+        that is filled again begins there.
+
+        Args:
+            digest: of the policy.
+            at: the time of the decision.
+
+        Raises:
+            RefusedError: a file was changed.
+        """
+        names, until = self._names(), _name(at)
+        earlier = [name for name in names if name <= until]
+        candidates = [*earlier[-1:], *names[len(earlier) :]]
+        for name in candidates:
+            found = self._read(name)["digest"]
+            if found == digest or (found is None and name > until):
+                return False
+            if name == until:
+                raise RefusedError(f"{self.folder.uri}/{name}: not the policy under which the run of this time decided")
+        return True
+
     def add(self, policy: ConsentPolicy, *, at: datetime) -> None:
         """Write a policy that a run decided under and that differs from the latest."""
-        document = {"digest": policy.digest, "since": at.isoformat(), "policy": policy_document(policy)}
+        self._write({"digest": policy.digest, "since": at.isoformat(), "policy": policy_document(policy)}, at)
+
+    def declare_whole(self, *, at: datetime) -> None:
+        """Write that a person accepted the history, although the policy of the last run is unknown."""
+        self._write({"digest": None, "since": at.isoformat(), "policy": None}, at)
+
+    def _names(self) -> list[str]:
+        return sorted(name for name in self.folder.names() if name.endswith(".json"))
+
+    def _read(self, name: str) -> dict[str, Any]:
+        try:
+            kept: dict[str, Any] = json.loads(self.folder.read(name))
+            return {"digest": kept["digest"], "policy": kept["policy"]}
+        except (ValueError, KeyError, TypeError):
+            raise self._unreadable(name) from None
+
+    def _unreadable(self, name: str) -> RefusedError:
+        return RefusedError(f"{self.folder.uri}/{name}: no policy of this version of the package")
+
+    def _write(self, document: Mapping[str, object], at: datetime) -> None:
         self.folder.make()
-        with self.folder.create(f"{at.astimezone(UTC):%Y%m%dt%H%M%S%f}.json") as file:
+        with self.folder.create(_name(at)) as file:
             file.write(json.dumps(document, indent=2).encode())
+
+
+def _name(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y%m%dt%H%M%S%f}.json"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from support.log_lines import task_fails
 from support.permitting import CONSENT, DESTINATIONS, POLICY, customers, snapshot_of
 
-from airflow_consent_retl.consent import parse_policy
+from airflow_consent_retl.consent import parse_policy, policy_document
 from airflow_consent_retl.operators import ConsentFilterOperator
 from airflow_consent_retl.storage.folder import Folder
 
@@ -116,6 +117,8 @@ def test_a_policy_that_cannot_be_compared_stops_the_run_if_there_is_a_limit(
     file = kept(tmp_path)[0]
     document = json.loads(file.read_text())
 
+    # As an earlier release left it, which recorded no decisions.
+    shutil.rmtree(tmp_path / "workspace" / "records")
     document["policy"] |= strict
     document["digest"] = parse_policy(document["policy"]).digest
     file.write_text(json.dumps(document))
@@ -134,8 +137,32 @@ def test_a_history_that_was_changed_by_hand_is_refused(tmp_path: Path) -> None:
 
     file.write_text(json.dumps({**document, "digest": "sha256:0"}))
 
+    with task_fails(match="not the policy under which the run of this time decided"):
+        run(tmp_path, POLICY)
+
+
+def test_a_history_without_records_that_was_changed_by_hand_is_refused(tmp_path: Path) -> None:
+    run(tmp_path, POLICY)
+    (file,) = kept(tmp_path)
+    document = json.loads(file.read_text())
+    shutil.rmtree(tmp_path / "workspace" / "records")
+
+    file.write_text(json.dumps({**document, "digest": "sha256:0"}))
+
     with task_fails(match="not the policy that it names"):
         run(tmp_path, POLICY)
+
+
+def test_a_history_whose_policy_was_replaced_by_hand_is_refused(tmp_path: Path) -> None:
+    run(tmp_path, POLICY)
+    (file,) = kept(tmp_path)
+    document = json.loads(file.read_text())
+    loose = parse_policy(LOOSE)
+
+    file.write_text(json.dumps({**document, "policy": policy_document(loose), "digest": loose.digest}))
+
+    with task_fails(match="not the policy under which the run of this time decided"):
+        run(tmp_path, LOOSE)
 
 
 def test_the_last_policy_belongs_to_the_sync_whatever_the_task_is_called(tmp_path: Path) -> None:

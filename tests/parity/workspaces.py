@@ -79,7 +79,8 @@ class Workspace:
 
     def filter(self, snapshot: dict[str, Any], setup: Setup, **parameters: Any) -> dict[str, Any]:
         """Filter a snapshot as a first run: a policy of before would be read as well, and be part of the signatures."""
-        shutil.rmtree(self.root / "policies", ignore_errors=True)
+        for name in ("policies", "records/decisions"):
+            shutil.rmtree(self.root / name, ignore_errors=True)
         options: dict[str, Any] = {"on_duplicate_id": "deny", "max_released_ratio": None, **parameters}
         operator = ConsentFilterOperator(
             task_id="consent",

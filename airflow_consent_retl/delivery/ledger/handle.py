@@ -24,6 +24,7 @@ from airflow_consent_retl.delivery.ledger.queries import (
     attempts_at,
     current_version,
     delivery_of,
+    last_policy,
     newest_source,
     open_delivery,
 )
@@ -45,7 +46,7 @@ from airflow_consent_retl.progress import module_log
 
 if TYPE_CHECKING:
     from airflow_consent_retl.delivery.attempts import Attempt
-    from airflow_consent_retl.delivery.ledger.records import Delivery, SourceRecord, VersionRef
+    from airflow_consent_retl.delivery.ledger.records import DecidedUnder, Delivery, SourceRecord, VersionRef
     from airflow_consent_retl.delivery.ledger.run_records import RunRecord
 
 T = TypeVar("T")
@@ -233,6 +234,11 @@ class Ledger:
         """Return the present version of the delivered state, without taking a lease."""
         with self._database.read() as connection:
             return current_version(connection, sync)
+
+    def last_policy(self, sync: SyncName) -> DecidedUnder | None:
+        """Return the policy of a sync's last load that began a delivery or ended well; None: no record has one."""
+        with self._database.read() as connection:
+            return last_policy(connection, sync)
 
     def source(self, sync: SyncName) -> SourceRecord | None:
         """Return what a sync read for the newest data that it delivered, without taking a lease; None: not known."""

@@ -18,6 +18,7 @@ from airflow_consent_retl.delivery.ledger.new_names import rename_sync
 from airflow_consent_retl.delivery.ledger.queries import (
     attempts_at,
     current_version,
+    last_policy,
     last_version,
     named_folders,
     newest_source,
@@ -42,7 +43,7 @@ from airflow_consent_retl.delivery.ledger.writes import (
 
 if TYPE_CHECKING:
     from airflow_consent_retl.delivery.attempts import Attempt, EndedBatch, IntendedBatch
-    from airflow_consent_retl.delivery.ledger.records import Delivery, SourceRecord, SyncName
+    from airflow_consent_retl.delivery.ledger.records import DecidedUnder, Delivery, SourceRecord, SyncName
 
 # Closed deliveries whose batches are kept, for reports.
 KEPT_DELIVERIES: Final = 20
@@ -208,6 +209,11 @@ class Lease(RenewedLease):
         with self._database.read() as connection:
             written = connection.scalar(sa.select(syncs.c.required).where(syncs.c.sync == self.sync))
         return None if written is None else tuple(json.loads(written))
+
+    def last_policy(self) -> DecidedUnder | None:
+        """Return the policy of the last load that began a delivery or ended well; None: no record of a run has one."""
+        with self._database.read() as connection:
+            return last_policy(connection, self.sync)
 
     def keep_in(self, workspace: str) -> None:
         """Record the id of the workspace that has the sync's delivered state."""

@@ -9,8 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from airflow_consent_retl.delivery.attempts import Attempt, BatchKind, decoded
-from airflow_consent_retl.delivery.ledger.records import Delivery, SourceRecord, SyncName, VersionRef
-from airflow_consent_retl.delivery.ledger.schema import batches, deliveries, sources, syncs, versions
+from airflow_consent_retl.delivery.ledger.records import DecidedUnder, Delivery, SourceRecord, SyncName, VersionRef
+from airflow_consent_retl.delivery.ledger.run_records import RunKind, RunState
+from airflow_consent_retl.delivery.ledger.schema import batches, deliveries, runs, sources, syncs, versions
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.storage.sync_folder import base_name
 
@@ -23,6 +24,22 @@ def current_version(connection: sa.Connection, sync: SyncName) -> VersionRef | N
         .where(syncs.c.sync == sync)
     ).one_or_none()
     return None if row is None else version_of(row)
+
+
+def last_policy(connection: sa.Connection, sync: SyncName) -> DecidedUnder | None:
+    """Return the policy of the last load that began a delivery or ended well, from the records of runs."""
+    row = connection.execute(
+        sa.select(runs.c.policy_digest, runs.c.decided_at)
+        .where(
+            runs.c.sync == sync,
+            runs.c.kind == RunKind.LOAD,
+            runs.c.decided_at.is_not(None),
+            sa.or_(runs.c.state != RunState.FAILED, runs.c.delivery.is_not(None)),
+        )
+        .order_by(runs.c.ended_at.desc(), runs.c.id.desc())
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else DecidedUnder(row.policy_digest, row.decided_at)
 
 
 def all_syncs(

@@ -130,6 +130,19 @@ class SourceRecord:
         return None if self.session_time_zone in ("", SERVER_ZONE) else self.session_time_zone
 
 
+@dataclass(frozen=True, slots=True)
+class DecidedUnder:
+    """The policy of a load.
+
+    Args:
+        policy_digest: its digest.
+        decided_at: when consent was decided under it.
+    """
+
+    policy_digest: str
+    decided_at: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewestDecision:
     """The newest decision that a sync delivered, or began to deliver.

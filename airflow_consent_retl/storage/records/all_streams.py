@@ -22,6 +22,26 @@ def decision_streams(root: Folder) -> Iterator[RecordStream[DecisionRecords]]:
             yield RecordStream(models / model / destinations, DecisionRecords)
 
 
+def newest_decisions(model: Folder) -> dict[str, DecisionRecords]:
+    """Return the newest document about each destination of a model.
+
+    Args:
+        model: the folder of its decisions.
+
+    Raises:
+        RefusedError: a document is not one that this deployment wrote.
+    """
+    found: dict[str, DecisionRecords] = {}
+    for destinations in sorted(model.names()):
+        stream = RecordStream(model / destinations, DecisionRecords)
+        if names := stream.names():
+            document = stream.read(names[-1])
+            for name in document.destinations:
+                if name not in found or found[name].decided_at < document.decided_at:
+                    found[name] = document
+    return found
+
+
 def delivery_streams(root: Folder) -> Iterator[RecordStream[DeliveryRecords]]:
     """Yield the records of the deliveries of each sync in a workspace."""
     syncs = root / RECORDS / DELIVERIES
