@@ -14,11 +14,13 @@ from airflow_consent_retl.destinations.http import answer_maps
 from airflow_consent_retl.destinations.http.answer_maps import (
     MISSING,
     accepted,
+    by_column,
     by_index,
     by_pointer,
     by_value,
     csv_entries,
     entries,
+    errors_beside,
     in_order,
     joined,
     rejected_by,
@@ -175,3 +177,53 @@ def test_no_list_of_errors_whatever_is_in_it_makes_a_row_accepted(answered: list
     assert len(found) == len(SENT)
     assert {one.status for one in found} <= {RowStatus.UNCERTAIN, RowStatus.REJECTED}
     assert answer_maps.MISSING.code == "not_in_answer"
+
+
+@pytest.mark.parametrize(
+    ("errors", "counted", "expected"),
+    [
+        ([], None, [ACCEPTED] * 3),
+        ([{"index": 1, "code": "locked"}], 2, [ACCEPTED, rejected("locked"), ACCEPTED]),
+        # The first error of a row counts.
+        ([{"index": 1, "code": "locked"}, {"index": 1, "code": "other"}], 2, [ACCEPTED, rejected("locked"), ACCEPTED]),
+        # Another number than the errors leave: some row failed without a name.
+        ([{"index": 1, "code": "locked"}], 1, [MISSING, rejected("locked"), MISSING]),
+        ([{"index": number, "code": "locked"} for number in range(3)], 7, [rejected("locked")] * 3),
+    ],
+)
+def test_errors_beside_a_success_are_about_their_rows_and_the_count_has_to_fit(
+    errors: list[dict[str, Any]], counted: int | None, expected: list[Outcome]
+) -> None:
+    found = errors_beside(errors, SENT, CODE, status=200, accepted_count=counted)
+
+    assert found is not None
+    assert list(found) == expected
+
+
+@pytest.mark.parametrize("index", [7, None, [1], {"a": 1}, True])
+def test_an_error_beside_a_success_about_nothing_that_was_sent_is_about_any_row(index: object) -> None:
+    found = errors_beside([{"index": index}], SENT, CODE, status=200)
+
+    assert found is not None
+    assert is_unclear(found)
+    assert errors_beside([{"index": index}], SENT, CODE, status=400) is None
+
+
+def test_a_refusal_with_errors_rejects_the_rows_without_one_by_its_status() -> None:
+    found = errors_beside([{"index": 0, "code": "locked"}], SENT, CODE, status=422)
+
+    assert found is not None
+    assert list(found) == [rejected("locked"), rejected("http_422"), rejected("http_422")]
+    assert errors_beside([], SENT, CODE, status=422) is None
+
+
+def test_lines_in_several_tables_are_found_by_a_column_and_a_contradiction_is_uncertain() -> None:
+    done, failed = b"Id,Key\n1,a\n2,b\n", b"Key,Error\nb,locked\nc,locked\n"
+
+    found = by_column(
+        [(done, lambda _: ACCEPTED), (b" ", lambda _: ACCEPTED), (failed, lambda _: rejected("x"))], "Key"
+    )
+
+    assert found == {"a": ACCEPTED, "b": Outcome(RowStatus.UNCERTAIN, "several_results"), "c": rejected("x")}
+    with pytest.raises(UnreadableAnswerError):
+        by_column([(done, lambda _: ACCEPTED)], "Other")
