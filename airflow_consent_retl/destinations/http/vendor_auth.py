@@ -158,7 +158,7 @@ class OAuth2(Authentication):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyOrOAuth2(Authentication):
-    """A key, or an application by OAuth 2, as the connection has it: a client id or a refresh token means the second.
+    """A key, or an application by OAuth 2, as the connection has it: a refresh token means the second.
 
     Args:
         key: the connection's password.
@@ -190,7 +190,7 @@ class KeyOrOAuth2(Authentication):
         return self.app.tokens(connection, extra, address) if self._is_app(connection) else None
 
     def _is_app(self, connection: Connection) -> bool:
-        return bool(connection.login or connection.extra_dejson.get("refresh_token"))
+        return bool(connection.extra_dejson.get("refresh_token"))
 
 
 def _secret(connection: Connection, name: str, label: str) -> str:

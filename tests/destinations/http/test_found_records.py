@@ -45,7 +45,7 @@ def test_the_text_at_a_place_of_each_record_is_missing_where_there_is_none() -> 
 
 
 def test_a_person_has_the_ids_of_all_records_with_the_key_in_any_case_that_the_vendor_folds() -> None:
-    records = [{"Id": "1", "Key": "ANN"}, {"Id": "2", "Key": "ann"}, {"Id": "3", "Key": 7.0}]
+    records: list[dict[str, Any]] = [{"Id": "1", "Key": "ANN"}, {"Id": "2", "Key": "ann"}, {"Id": "3", "Key": 7.0}]
 
     found = ids_by_key(records, ["ann", "7", "bob"], field="Key", id_field="Id", fold=str.casefold)
 

@@ -535,14 +535,14 @@ def test_an_app_whose_refresh_token_is_refused_stops_the_load_and_no_secret_is_s
 
 @pytest.mark.parametrize(
     ("missing", "words"),
-    [("login", "Client id"), ("password", "Client secret"), ("refresh_token", "no refresh token")],
+    [("login", "Client id"), ("password", "Client secret")],
 )
 def test_an_app_without_a_part_of_its_credentials_is_refused(
     hubspot: HubSpot, monkeypatch: pytest.MonkeyPatch, missing: str, words: str
 ) -> None:
     as_app(monkeypatch, hubspot)
     connection = json.loads(os.environ["AIRFLOW_CONN_CONSENTHUBSPOT_DEFAULT"])
-    (connection if missing in connection else connection["extra"]).pop(missing)
+    del connection[missing]
     monkeypatch.setenv("AIRFLOW_CONN_CONSENTHUBSPOT_DEFAULT", json.dumps(connection))
 
     with pytest.raises(ConfigurationError, match=words):
