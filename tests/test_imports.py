@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from airflow_consent_retl import destinations
+from airflow_consent_retl.operators.face import MODULES
 
 HEAVY = (
     "cryptography",
@@ -46,6 +47,12 @@ from airflow_consent_retl.contract import Batch, Destination, DestinationSpec, L
 PLAIN = """
 from airflow.sdk import DAG, Asset, BaseHook, BaseOperator, TaskGroup, Variable, XComArg, task
 """
+# What Airflow loads of this package in each process: the provider info and the cluster policy.
+IN_EACH_PROCESS = """
+from airflow_consent_retl import cluster_policy
+from airflow_consent_retl.get_provider_info import get_provider_info
+get_provider_info()
+"""
 # Every name, as no DAG file asks for it.
 EVERY_NAME = """
 from airflow.sdk import DAG, task
@@ -74,6 +81,57 @@ def test_importing_every_name_loads_nothing_of_other_projects() -> None:
 
     assert "airflow_consent_retl.consent.planner" in added
     assert {module.partition(".")[0] for module in added} == {"airflow_consent_retl", "airflow"}
+
+
+# What defines the operators, besides their own modules and the parameters of destinations. Each module that is added
+# here is loaded each time that a DAG file is parsed: load it where it is used, if it can be.
+BELOW_THE_OPERATORS = {
+    "compat",
+    "contract",
+    "contract.spec",
+    "contract.withdrawal",
+    "destinations.data_manager",
+    "destinations.data_manager.signals",
+    "destinations.data_manager.signals_load",
+    "destinations.google_customer_match.audience",
+    "destinations.google_customer_match.customer_match_spec",
+    "destinations.google_events.spec",
+    "destinations.meta.processing_options",
+    "fields",
+    "fields.dotted_names",
+    "fields.field_values",
+    "filtering",
+    "filtering.summary",
+    "hooks.central_policy",
+    "near",
+    "progress",
+    "sight",
+    "sight.addresses",
+}
+# Of the operators' folder: the modules that operators are made of.
+PARTS_OF_OPERATORS = {
+    "operators.base_operator",
+    "operators.dated_operator",
+    "operators.lineage_methods",
+    "operators.links",
+    "operators.one_load",
+    "operators.parsed_tasks",
+    "operators.spec_load",
+    "operators.withdrawal_summary",
+}
+EVERY_OPERATOR = """
+from airflow_consent_retl.operators import *
+"""
+
+
+def test_every_operator_loads_no_more_than_what_defines_the_operators() -> None:
+    added = loaded_by(EVERY_OPERATOR) - loaded_by(PLAIN + IN_EACH_PROCESS)
+
+    ours = {name.removeprefix("airflow_consent_retl.") for name in added if name.startswith("airflow_consent_retl.")}
+    defining = {module.removeprefix("airflow_consent_retl.") for module in MODULES.values()}
+    options = {name for name in ours if name.startswith("destinations.") and name.endswith(".options")}
+    assert defining <= ours
+    assert ours - defining - options == BELOW_THE_OPERATORS | PARTS_OF_OPERATORS
 
 
 def test_the_provider_info_which_every_process_reads_loads_no_destination() -> None:

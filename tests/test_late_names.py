@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pytest
 
-from airflow_consent_retl import consent, contract, operators
+from airflow_consent_retl import consent, contract, fields, operators
 from airflow_consent_retl.destinations import declared
 from airflow_consent_retl.operators.face import MODULES
 
@@ -20,6 +20,7 @@ LATE: list[tuple[ModuleType, Mapping[str, str]]] = [
     (consent, consent.MODULES),
     (contract, contract.MODULES),
     (declared, declared.MODULES),
+    (fields, fields.MODULES),
     (operators, MODULES),
 ]
 each = pytest.mark.parametrize(("package", "modules"), LATE, ids=lambda one: getattr(one, "__name__", ""))

@@ -42,7 +42,7 @@ class Lags:
         if not lags_s:
             return None
         ordered = sorted(lags_s)
-        # Late: operators import this module when a DAG file is parsed.
+        # Late: most readers of lags join what others summed up.
         import statistics
 
         p95 = ordered[-1] if len(ordered) < 2 else statistics.quantiles(ordered, n=20, method="inclusive")[-1]

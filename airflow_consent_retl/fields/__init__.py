@@ -17,25 +17,20 @@ values of one vendor. Importing it loads no engine.
 
 from __future__ import annotations
 
-from airflow_consent_retl.fields.field_values import columns, consent, constant, expression
-from airflow_consent_retl.fields.vendor_consent import (
-    AmazonAudienceConsent,
-    AmazonEventConsent,
-    MailchimpConsent,
-    MicrosoftConsent,
-    PinterestConsent,
-    TikTokConsent,
-)
+from airflow_consent_retl.late_names import late_names
 
-__all__ = [
-    "AmazonAudienceConsent",
-    "AmazonEventConsent",
-    "MailchimpConsent",
-    "MicrosoftConsent",
-    "PinterestConsent",
-    "TikTokConsent",
-    "columns",
-    "consent",
-    "constant",
-    "expression",
-]
+_NAMES = {
+    "field_values": ("columns", "consent", "constant", "expression"),
+    "vendor_consent": (
+        "AmazonAudienceConsent",
+        "AmazonEventConsent",
+        "MailchimpConsent",
+        "MicrosoftConsent",
+        "PinterestConsent",
+        "TikTokConsent",
+    ),
+}
+MODULES = {name: f"airflow_consent_retl.fields.{module}" for module, names in _NAMES.items() for name in names}
+
+__all__ = sorted(MODULES)  # noqa: PLE0605 - computed from the one list
+__getattr__, __dir__ = late_names(__name__, MODULES)

@@ -17,7 +17,7 @@ from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.fields.dotted_names import tree_of
 
 Scalar: TypeAlias = str | int | float | bool
-_TEXT = re.compile(r"(constant|columns|expression|consent)\(.*\)", re.DOTALL)
+_TEXT = r"(constant|columns|expression|consent)\(.*\)"
 _INT64 = 2**63
 
 
@@ -183,7 +183,7 @@ def value_of(text: str) -> FieldValue | None:
     Raises:
         ConfigurationError: it looks like one of the functions of this module, and is none.
     """
-    if not isinstance(text, str) or _TEXT.fullmatch(text) is None:
+    if not isinstance(text, str) or re.fullmatch(_TEXT, text, re.DOTALL) is None:
         return None
     name, arguments, named = _call(text)
     try:

@@ -74,6 +74,8 @@ class LoadToBrazeOperator(_LoadToBrazeOperator):
         timeout_s: float = 30,
         max_attempts: int = 6,
         max_retry_s: float = 300,
+        workspace_name: str,
+        conn_id: str = "consentbraze_default",
         on_withdrawal: BrazeWithdrawal,
         identifier: BrazeIdentifier = "external_id",
         alias_label: str | None = None,
@@ -82,8 +84,6 @@ class LoadToBrazeOperator(_LoadToBrazeOperator):
         phone_groups: Sequence[str] = ...,
         requests_per_3_s: int = 3000,
         exports_per_minute: int = 250,
-        workspace_name: str,
-        conn_id: str = "consentbraze_default",
         **kwargs: Any,
     ) -> None: ...
 
@@ -195,6 +195,8 @@ class LoadToHubSpotOperator(_LoadToHubSpotOperator):
         timeout_s: float = 30,
         max_attempts: int = 6,
         max_retry_s: float = 300,
+        hub_id: str,
+        conn_id: str = "consenthubspot_default",
         on_withdrawal: HubSpotWithdrawal,
         id_property: str = "email",
         unsubscribes: Sequence[int] = ...,
@@ -204,8 +206,6 @@ class LoadToHubSpotOperator(_LoadToHubSpotOperator):
         business_unit_id: int | None = None,
         nulls: Literal["clear", "keep"] = "clear",
         requests_per_10_s: int = 100,
-        hub_id: str,
-        conn_id: str = "consenthubspot_default",
         **kwargs: Any,
     ) -> None: ...
 
@@ -242,14 +242,14 @@ class LoadToKlaviyoOperator(_LoadToKlaviyoOperator):
         max_attempts: int = 6,
         max_retry_s: float = 300,
         max_body_bytes: int = 5000000,
+        account_id: str,
+        conn_id: str = "consentklaviyo_default",
         on_withdrawal: KlaviyoWithdrawal,
         known_by: KlaviyoId = "external_id",
         list_id: str | None = None,
         nulls: Literal["clear", "keep"] = "clear",
         requests_per_s: int = 10,
         requests_per_minute: int = 150,
-        account_id: str,
-        conn_id: str = "consentklaviyo_default",
         **kwargs: Any,
     ) -> None: ...
 
@@ -265,12 +265,12 @@ class LoadToMetaAudienceOperator(_LoadToMetaAudienceOperator):
         max_attempts: int = 6,
         max_retry_s: float = 300,
         max_body_bytes: int = 60000,
+        audience_id: str,
+        conn_id: str = "consentmeta_default",
         on_withdrawal: AudienceWithdrawal,
         hashed: bool = False,
         on_invalid: Literal["reject", "omit"] = "reject",
         phone_region: str | None = None,
-        audience_id: str,
-        conn_id: str = "consentmeta_default",
         **kwargs: Any,
     ) -> None: ...
 
@@ -285,11 +285,11 @@ class LoadToMetaConversionsOperator(_LoadToMetaConversionsOperator):
         timeout_s: float = 60,
         max_attempts: int = 6,
         max_retry_s: float = 300,
+        dataset_id: str,
+        conn_id: str = "consentmeta_default",
         hashed: bool = False,
         on_invalid: Literal["reject", "omit"] = "reject",
         phone_region: str | None = None,
-        dataset_id: str,
-        conn_id: str = "consentmeta_default",
         **kwargs: Any,
     ) -> None: ...
 
@@ -312,10 +312,10 @@ class LoadToSalesforceOperator(_LoadToSalesforceOperator):
         clear_fields: Sequence[str] = ...,
         hard_delete: bool = False,
         consent_objects: Sequence[ConsentObject | Mapping[str, Any]] = ...,
+        salesforce_conn_id: str = "salesforce_default",
         write: Literal["upsert", "insert", "update"] = "upsert",
         nulls: Literal["clear", "keep"] = "clear",
         max_api_share: float = 0.9,
-        salesforce_conn_id: str = "salesforce_default",
         **kwargs: Any,
     ) -> None: ...
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_consent_retl.delivery.lags import Lags
 from airflow_consent_retl.progress import Log, TaskLog, filled, listed, table
 
 if TYPE_CHECKING:
@@ -50,6 +49,8 @@ def counts_of(delivered: int, report: LoadReport) -> dict[str, Any]:
         delivered: how many people may be there after it.
         report: of what was removed.
     """
+    from airflow_consent_retl.delivery.lags import Lags
+
     numbers, lags = report.as_counts(), Lags.of(report.lags_s)
     return {
         "delivered": delivered,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.storage.sync_manifests import DeliveredManifest
 
 _SCHEME = "warehouse:"
-_SCHEMA = re.compile(r"[A-Za-z0-9_$-]+(\.[A-Za-z0-9_$-]+){0,2}")
+_SCHEMA = r"[A-Za-z0-9_$-]+(\.[A-Za-z0-9_$-]+){0,2}"
 
 
 def staging_schema(workspace: str | None) -> str | None:
@@ -24,7 +24,7 @@ def staging_schema(workspace: str | None) -> str | None:
     if workspace is None or not workspace.startswith(_SCHEME):
         return None
     schema = workspace.removeprefix(_SCHEME)
-    if not _SCHEMA.fullmatch(schema):
+    if not re.fullmatch(_SCHEMA, schema):
         raise ConfigurationError(f"workspace `{workspace}`: expected `warehouse:<schema>`, such as `warehouse:staging`")
     return schema
 

@@ -19,8 +19,8 @@ from airflow_consent_retl.contract.destination import Destination
 from airflow_consent_retl.destinations.customerio.customerio_requests import customerio
 from airflow_consent_retl.destinations.customerio.destination import CustomerioDestination
 from airflow_consent_retl.destinations.declared import DestinationDeclaration
+from airflow_consent_retl.destinations.declared.building import DeclaredHttpOptions, built
 from airflow_consent_retl.destinations.declared.destination import destination_class
-from airflow_consent_retl.destinations.declared.options import DeclaredHttpOptions, built
 from airflow_consent_retl.destinations.iterable.destination import IterableDestination
 from airflow_consent_retl.destinations.iterable.iterable_requests import iterable
 from airflow_consent_retl.testing import DestinationContract, Person, StandIn

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from airflow_consent_retl.contract.spec import DestinationSpec
-from airflow_consent_retl.destinations.data_manager.accounts import OVER_QUOTA, Account
-from airflow_consent_retl.destinations.http.pace import Pace
 from airflow_consent_retl.errors import ConfigurationError
 
+if TYPE_CHECKING:
+    from airflow_consent_retl.destinations.data_manager.accounts import Account
+    from airflow_consent_retl.destinations.http.pace import Pace
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+# A base: only its subclasses are compared and shown.
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class DataManagerOptions:
     """The encoding and sending of rows.
 
@@ -92,6 +95,9 @@ class DataManagerSpec(DataManagerOptions, DestinationSpec):
     pace: Pace = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        from airflow_consent_retl.destinations.data_manager.accounts import OVER_QUOTA
+        from airflow_consent_retl.destinations.http.pace import Pace
+
         # Not `super()`: a dataclass with slots is another class than the one in which the method was defined.
         DataManagerOptions.__post_init__(self)
         object.__setattr__(self, "pace", Pace(requests=self.requests_per_minute, code=OVER_QUOTA))

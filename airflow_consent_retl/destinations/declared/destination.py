@@ -23,9 +23,9 @@ from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Batch
+    from airflow_consent_retl.destinations.declared.building import DeclaredHttpOptions
     from airflow_consent_retl.destinations.declared.declaration import DeclaredRemoval, DestinationDeclaration, Rate
     from airflow_consent_retl.destinations.declared.declared_request import DeclaredRequest
-    from airflow_consent_retl.destinations.declared.options import DeclaredHttpOptions
     from airflow_consent_retl.destinations.http.address import HttpAddress
     from airflow_consent_retl.destinations.http.bodies import Row
     from airflow_consent_retl.destinations.http.responses import SentRows

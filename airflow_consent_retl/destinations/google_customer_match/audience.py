@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from airflow_consent_retl.destinations.data_manager.accounts import Account, GoogleTarget, google_target
 from airflow_consent_retl.destinations.data_manager.options import DataManagerOptions
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.destinations.data_manager.accounts import Account, GoogleTarget
 
 MAX_MEMBERS = 10_000
 """Of one request. https://developers.google.com/data-manager/api/devguides/limits, read 2026-11-23."""
@@ -27,6 +29,8 @@ def customer_match_audience(
     Raises:
         ConfigurationError: parameters are malformed; the message names all errors.
     """
+    from airflow_consent_retl.destinations.data_manager.accounts import google_target
+
     wrong = [] if re.fullmatch(r"[0-9]+", audience_id) else ["audience_id has to be the audience's number"]
     return google_target(
         "audience",

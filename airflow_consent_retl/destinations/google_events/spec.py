@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from airflow_consent_retl.destinations.data_manager.accounts import google_target
-from airflow_consent_retl.destinations.data_manager.options import DataManagerOptions, DataManagerSpec
+from airflow_consent_retl.destinations.data_manager.options import DataManagerSpec
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.google_events.destination import GoogleEventsDestination
@@ -25,27 +24,20 @@ _ACCOUNT_TYPES = (
     "DISPLAY_VIDEO_PARTNER",
     "DATA_PARTNER",
 )
-_PRODUCT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_PRODUCT_ID = r"[A-Za-z0-9_-]{1,64}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GoogleEventsOptions(DataManagerOptions):
-    """The encoding and sending of events: see `DataManagerOptions`."""
-
-    most_rows: ClassVar[int] = MAX_EVENTS
-    items: ClassVar[str] = "events"
-
-    batch_rows: int = MAX_EVENTS
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GoogleEventsSpec(GoogleEventsOptions, DataManagerSpec):
+class GoogleEventsSpec(DataManagerSpec):
     """The options, the target and the connection: all parameters of `LoadToGoogleEventsOperator`."""
 
     templated: ClassVar[tuple[str, ...]] = ("gcp_conn_id", "product_destination_id", *DataManagerSpec.templated)
+    most_rows: ClassVar[int] = MAX_EVENTS
+    items: ClassVar[str] = "events"
 
     product_destination_id: str
     consent_signals: Mapping[str, str] | None = None
+    batch_rows: int = MAX_EVENTS
 
     def build(self, *, consent_granted: bool = False) -> GoogleEventsDestination:
         """Return the destination, not yet opened; contacts nothing. All destinations of one spec share its pace.
@@ -56,6 +48,7 @@ class GoogleEventsSpec(GoogleEventsOptions, DataManagerSpec):
         Raises:
             ConfigurationError: the target is malformed.
         """
+        from airflow_consent_retl.destinations.data_manager.accounts import google_target
         from airflow_consent_retl.destinations.data_manager.data_manager_hook import GoogleDataManagerHook
         from airflow_consent_retl.destinations.google_events.destination import GoogleEventsDestination
         from airflow_consent_retl.hooks.cloud_project import cloud_project
@@ -68,7 +61,7 @@ class GoogleEventsSpec(GoogleEventsOptions, DataManagerSpec):
             linked_account=self.linked_account,
             types=_ACCOUNT_TYPES,
             wrong=[]
-            if _PRODUCT_ID.fullmatch(self.product_destination_id)
+            if re.fullmatch(_PRODUCT_ID, self.product_destination_id)
             else [
                 "product_destination_id has to be the id of a conversion action, a Floodlight activity or a data stream"
             ],

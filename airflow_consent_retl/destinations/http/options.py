@@ -10,7 +10,8 @@ from airflow_consent_retl.contract.withdrawal import wrong_companions, wrong_wit
 from airflow_consent_retl.errors import ConfigurationError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# A base: only its subclasses are compared and shown.
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class HttpOptions:
     """The limits on requests, and their retries. A subclass declares what its own options may be.
 

@@ -38,7 +38,7 @@ from airflow_consent_retl.destinations.klaviyo.import_jobs import (
     profile_of,
 )
 from airflow_consent_retl.destinations.klaviyo.known_profiles import members_of, profiles_of
-from airflow_consent_retl.destinations.klaviyo.options import WITHDRAWAL_CHOICES, KlaviyoOptions
+from airflow_consent_retl.destinations.klaviyo.options import WITHDRAWAL_CHOICES, KlaviyoSpec
 from airflow_consent_retl.destinations.klaviyo.removal_requests import removal_of
 from airflow_consent_retl.errors import ConfigurationError
 
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 _SEEN_LATER = ("unsubscription", "deletion")
 
 
-class KlaviyoDestination(AccountDestination[KlaviyoOptions]):
+class KlaviyoDestination(AccountDestination[KlaviyoSpec]):
     """Upserts profiles, and takes people back as `on_withdrawal` says.
 
     An import names each refused profile by its place, and the outcomes of rows come from there. A person whom Klaviyo
@@ -74,7 +74,7 @@ class KlaviyoDestination(AccountDestination[KlaviyoOptions]):
     content_type: ClassVar[str] = JSON_API
     withdrawal_choices: ClassVar[Mapping[str, str]] = WITHDRAWAL_CHOICES
 
-    def __init__(self, address: HttpAddress, options: KlaviyoOptions, *, account_id: str) -> None:
+    def __init__(self, address: HttpAddress, options: KlaviyoSpec, *, account_id: str) -> None:
         super().__init__(address, options, account=account_id)
         on_list = f" on list {options.list_id}" if options.list_id else ""
         self.place = f"profiles by {options.known_by}{on_list} of Klaviyo account"

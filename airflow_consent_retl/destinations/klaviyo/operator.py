@@ -27,7 +27,7 @@ class LoadToKlaviyoOperator(SpecLoadOperator):
         known_by: the identifier that the primary key is mapped to: `external_id`, `email` or `phone_number`.
         list_id: the list that profiles are put on (templated); `leave_list` and `unsubscribe` need it.
         nulls: `"clear"` empties the attribute of a NULL; `"keep"` leaves it as it is at Klaviyo.
-        batch_rows: see `KlaviyoOptions`, for this parameter and those that are not listed here.
+        batch_rows: see `KlaviyoSpec`, for this parameter and those that are not listed here.
         **kwargs: `permitted`, `destination`, `fields` and the limits of every load.
 
     Raises:

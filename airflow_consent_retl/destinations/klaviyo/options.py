@@ -23,14 +23,16 @@ WITHDRAWAL_CHOICES: dict[str, str] = {
     "suppress": "The profile's e-mail address gets no e-mail marketing any more; the profile stays.",
     "privacy_delete": "Klaviyo deletes the profile and its history for good, as its privacy deletion.",
 }
-_ID = re.compile(r"[A-Za-z0-9]{1,40}")
+_ID = r"[A-Za-z0-9]{1,40}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KlaviyoOptions(HttpOptions):
-    """The form of profiles and removals; the other options are in `HttpOptions`.
+class KlaviyoSpec(HttpOptions, DestinationSpec):
+    """The connection, the account, the form of profiles and removals; the other options are in `HttpOptions`.
 
     Args:
+        account_id: the id of the Klaviyo account, for the ledger: its key names no account.
+        conn_id: a connection of type `consentklaviyo`.
         on_withdrawal: what happens to a person who is removed: see `KlaviyoDestination`.
         known_by: the identifier that the primary key is mapped to. With `email` or `phone_number`, rows that share one
             are one profile.
@@ -46,6 +48,7 @@ class KlaviyoOptions(HttpOptions):
         ConfigurationError: values are out of their ranges; the message names all of them.
     """
 
+    templated: ClassVar[tuple[str, ...]] = ("conn_id", "account_id", "list_id")
     internal: ClassVar[frozenset[str]] = frozenset({"backoff_s"})
     counts: ClassVar[tuple[str, ...]] = ("requests_per_s", "requests_per_minute")
     most: ClassVar[Mapping[str, int]] = {
@@ -56,6 +59,8 @@ class KlaviyoOptions(HttpOptions):
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"known_by": get_args(KlaviyoId), "nulls": ("clear", "keep")}
     withdrawals: ClassVar[Mapping[str, str]] = WITHDRAWAL_CHOICES
 
+    account_id: str
+    conn_id: str = "consentklaviyo_default"
     on_withdrawal: KlaviyoWithdrawal
     known_by: KlaviyoId = "external_id"
     list_id: str | None = None
@@ -74,7 +79,7 @@ class KlaviyoOptions(HttpOptions):
         wrong = HttpOptions.wrong(self)
         if self.removal_batch_rows is None:
             wrong.append(f"removal_batch_rows must be 1 to {MOST_REMOVALS}")
-        if self.list_id is not None and not _ID.fullmatch(self.list_id):
+        if self.list_id is not None and not re.fullmatch(_ID, self.list_id):
             wrong.append("list_id must be the id of a list, such as `Y6nRLr`")
         if self.on_withdrawal in {"leave_list", "unsubscribe"} and self.list_id is None:
             wrong.append(
@@ -82,21 +87,6 @@ class KlaviyoOptions(HttpOptions):
                 "people from everything"
             )
         return wrong
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KlaviyoSpec(KlaviyoOptions, DestinationSpec):
-    """The options, the connection and the account.
-
-    Args:
-        account_id: the id of the Klaviyo account, for the ledger: its key names no account.
-        conn_id: a connection of type `consentklaviyo`.
-    """
-
-    templated: ClassVar[tuple[str, ...]] = ("conn_id", "account_id", "list_id")
-
-    account_id: str
-    conn_id: str = "consentklaviyo_default"
 
     def build(self) -> KlaviyoDestination:
         """Return the destination, not yet opened; reads the connection and contacts nothing."""

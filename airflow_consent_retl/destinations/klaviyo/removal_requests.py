@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.client import Answer
     from airflow_consent_retl.destinations.http.found_records import Record
     from airflow_consent_retl.destinations.http.responses import SentRows
-    from airflow_consent_retl.destinations.klaviyo.options import KlaviyoOptions
+    from airflow_consent_retl.destinations.klaviyo.options import KlaviyoSpec
 
 _UNSUBSCRIBED = {"subscriptions": {"email": {"marketing": {"consent": "UNSUBSCRIBED"}}}}
 
 
-def removal_of(options: KlaviyoOptions, batch: Batch) -> RecordChange:
+def removal_of(options: KlaviyoSpec, batch: Batch) -> RecordChange:
     """Return the requests for the choice of the DAG."""
     list_id = options.list_id
     match options.on_withdrawal:

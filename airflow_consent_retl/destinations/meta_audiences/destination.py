@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.address import HttpAddress
     from airflow_consent_retl.destinations.http.client import Answer
     from airflow_consent_retl.destinations.http.responses import SentRows
-    from airflow_consent_retl.destinations.meta_audiences.options import MetaAudienceOptions
+    from airflow_consent_retl.destinations.meta_audiences.options import MetaAudienceSpec
 
 SOME_INVALID = "some_entries_invalid"
 INVALID_ENTRY = "invalid_entry"
@@ -66,9 +66,7 @@ class MetaAudienceDestination(HttpDestination):
     name: ClassVar[str] = "Meta audience"
     withdrawal_choices: ClassVar[Mapping[str, str]] = WITHDRAWAL_CHOICES
 
-    def __init__(
-        self, address: HttpAddress, options: MetaAudienceOptions, *, audience_id: str, proof: str = ""
-    ) -> None:
+    def __init__(self, address: HttpAddress, options: MetaAudienceSpec, *, audience_id: str, proof: str = "") -> None:
         super().__init__(address, options)
         self._options = options
         self._audience_id = audience_id

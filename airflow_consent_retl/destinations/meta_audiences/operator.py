@@ -24,7 +24,7 @@ class LoadToMetaAudienceOperator(SpecLoadOperator):
             proof of it. Templated.
         audience_id: the audience's number. Templated.
         on_withdrawal: `"leave_audience"`: who withdraws is removed from the audience. Meta offers no other way.
-        hashed: see `MetaAudienceOptions`, for this parameter and those that are not listed here.
+        hashed: see `MetaAudienceSpec`, for this parameter and those that are not listed here.
         **kwargs: `permitted`, `destination`, `fields` and the limits of every load. Field names are `email`, `phone`,
             `external_id`, `device_id`, `first_name`, `last_name`, `gender`, `birth_year`, `birth_month`, `birth_day`,
             `city`, `state`, `postal_code`, `country`; and for Limited Data Use `data_processing_options`

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from airflow_consent_retl.contract.spec import DestinationSpec
 from airflow_consent_retl.destinations.http.options import HttpOptions
-from airflow_consent_retl.destinations.meta.graph_api import graph_address
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.address import HttpAddress
@@ -27,14 +26,15 @@ AudienceWithdrawal = Literal["leave_audience"]
 WITHDRAWAL_CHOICES = {
     "leave_audience": "The person's identifiers are removed from the audience; Meta takes up to 24 hours.",
 }
-_ID = re.compile(r"[0-9]{1,32}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MetaAudienceOptions(HttpOptions):
-    """The form of requests; the other options are in `HttpOptions`.
+class MetaAudienceSpec(HttpOptions, DestinationSpec):
+    """The connection, the audience and the form of requests; the other options are in `HttpOptions`.
 
     Args:
+        audience_id: the number of a customer list audience.
+        conn_id: a connection of type `consentmeta`.
         on_withdrawal: `"leave_audience"`: who withdraws is removed from the audience. Meta offers no other way.
         hashed: identifiers are SHA-256 in hex already, of values in Meta's form; `external_id` and `device_id` are
             plain in any case.
@@ -46,6 +46,8 @@ class MetaAudienceOptions(HttpOptions):
         ConfigurationError: values are out of their ranges; the message names all of them.
     """
 
+    templated: ClassVar[tuple[str, ...]] = ("conn_id", "audience_id")
+    internal: ClassVar[frozenset[str]] = frozenset({"backoff_s", "removal_batch_rows"})
     request_rows: ClassVar[tuple[int, str]] = (
         MAX_USERS,
         f"batch_rows must be at most {MAX_USERS:,}: Meta accepts no more users in a request",
@@ -53,6 +55,8 @@ class MetaAudienceOptions(HttpOptions):
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"on_invalid": ("reject", "omit")}
     withdrawals: ClassVar[Mapping[str, str]] = WITHDRAWAL_CHOICES
 
+    audience_id: str
+    conn_id: str = "consentmeta_default"
     on_withdrawal: AudienceWithdrawal
     hashed: bool = False
     on_invalid: Literal["reject", "omit"] = "reject"
@@ -61,22 +65,6 @@ class MetaAudienceOptions(HttpOptions):
     concurrency: int = 2
     timeout_s: float = 120
     max_body_bytes: int = MAX_BODY_BYTES
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetaAudienceSpec(MetaAudienceOptions, DestinationSpec):
-    """The options, the connection and the audience.
-
-    Args:
-        conn_id: a connection of type `consentmeta`.
-        audience_id: the number of a customer list audience.
-    """
-
-    templated: ClassVar[tuple[str, ...]] = ("conn_id", "audience_id")
-    internal: ClassVar[frozenset[str]] = frozenset({"backoff_s", "removal_batch_rows"})
-
-    audience_id: str
-    conn_id: str = "consentmeta_default"
 
     def build(self) -> MetaAudienceDestination:
         """Return the destination, not yet opened; reads the connection and contacts nothing."""
@@ -87,8 +75,9 @@ class MetaAudienceSpec(MetaAudienceOptions, DestinationSpec):
 
     def _address(self) -> tuple[HttpAddress, str]:
         from airflow_consent_retl.destinations.meta import API_VERSION
+        from airflow_consent_retl.destinations.meta.graph_api import graph_address
         from airflow_consent_retl.errors import ConfigurationError
 
-        if not _ID.fullmatch(self.audience_id):
+        if not re.fullmatch(r"[0-9]{1,32}", self.audience_id):
             raise ConfigurationError("audience_id has to be the audience's number")
         return graph_address(self.conn_id, f"/{API_VERSION}/{self.audience_id}/users")

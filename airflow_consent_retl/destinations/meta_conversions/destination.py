@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.address import HttpAddress
     from airflow_consent_retl.destinations.http.client import Answer
     from airflow_consent_retl.destinations.http.responses import SentRows
-    from airflow_consent_retl.destinations.meta_conversions.options import MetaConversionsOptions
+    from airflow_consent_retl.destinations.meta_conversions.options import MetaConversionsSpec
 
 OTHER_NUMBER = "events_received_differs"
 
@@ -55,9 +55,7 @@ class MetaConversionsDestination(HttpDestination):
     can_remove: ClassVar[bool] = False
     name: ClassVar[str] = "Meta dataset"
 
-    def __init__(
-        self, address: HttpAddress, options: MetaConversionsOptions, *, dataset_id: str, proof: str = ""
-    ) -> None:
+    def __init__(self, address: HttpAddress, options: MetaConversionsSpec, *, dataset_id: str, proof: str = "") -> None:
         super().__init__(address, options)
         self._options = options
         self._dataset_id = dataset_id

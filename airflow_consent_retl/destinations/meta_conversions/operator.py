@@ -24,7 +24,7 @@ class LoadToMetaConversionsOperator(SpecLoadOperator):
         conn_id: a connection of type `consentmeta` with an access token, and the app's secret if the app demands a
             proof of it. Templated.
         dataset_id: the number of the dataset, which is that of its pixel. Templated.
-        hashed: see `MetaConversionsOptions`, for this parameter and those that are not listed here.
+        hashed: see `MetaConversionsSpec`, for this parameter and those that are not listed here.
         **kwargs: `permitted`, `destination`, `fields` and the limits of every load. Needed fields are `event_name`,
             `event_id`, `event_time` (a timestamp with a time zone, or seconds since 1970) and `action_source`; for
             `website` also `event_source_url` and `client_user_agent`. Others are `referrer_url`, `opt_out`; `email`,

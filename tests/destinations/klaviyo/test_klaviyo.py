@@ -15,7 +15,7 @@ from support.vendor_server import Asked, Reply
 
 from airflow_consent_retl.contract import Batch, ConfigurationError, DestinationError, Outcome, Outcomes, RowStatus
 from airflow_consent_retl.destinations.klaviyo.destination import KlaviyoDestination
-from airflow_consent_retl.destinations.klaviyo.options import KlaviyoOptions, KlaviyoSpec
+from airflow_consent_retl.destinations.klaviyo.options import KlaviyoSpec
 from airflow_consent_retl.triggers.pending_requests import PendingRequestsTrigger
 
 ACCEPTED = RowStatus.ACCEPTED
@@ -269,4 +269,4 @@ def test_a_field_without_a_place_in_a_profile_is_refused(klaviyo: Klaviyo, field
 )
 def test_wrong_options_are_named(given: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
-        KlaviyoOptions(**{"on_withdrawal": "suppress", "list_id": "L1", **given})
+        KlaviyoSpec(**{"account_id": "AbC123", "on_withdrawal": "suppress", "list_id": "L1", **given})
