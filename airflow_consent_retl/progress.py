@@ -14,14 +14,14 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
-from airflow_consent_retl.errors import ConsentRetlError
+from airflow_consent_retl.errors import ConsentRetlError, OvertakenError
 
 LINE: Final = 110
 _INTERVAL_S = 10.0
 _CONTINUES = "    "
 _DIGEST_CHARACTERS = 12
 # What a reader copies: names, parameters and commands.
-_QUOTED = re.compile(r"`[^`\n]+`")
+_QUOTED = r"`[^`\n]+`"
 # Characters that occur in no text: a space that stays, and the begin of a line on which a command continues.
 _SPACE, _CONTINUED = "\0", "\1"
 _COMMANDS = ("`airflow ", "`consent-retl ")
@@ -80,9 +80,14 @@ def fitted(text: str) -> str:
 
 @contextmanager
 def errors_that_fit() -> Iterator[None]:
-    """Have the text of an error that leaves the block fit: Airflow's pages do not wrap the texts of errors either."""
+    """Have the text of an error that leaves the block fit: Airflow's pages do not wrap the texts of errors either.
+
+    The reason of a skipped task keeps its one line: Airflow logs it as a value, in which a line end is a backslash.
+    """
     try:
         yield
+    except OvertakenError:
+        raise
     except ConsentRetlError as error:
         error.args = (fitted(str(error)), *error.args[1:])
         raise
@@ -173,7 +178,7 @@ def _facts(headers: Sequence[str], row: Sequence[str], numeric: Sequence[bool]) 
 
 def _cut(line: str, inset: str) -> list[str]:
     room = LINE - len(inset)
-    kept = _QUOTED.sub(lambda quoted: _kept(quoted[0], room), line)
+    kept = re.sub(_QUOTED, lambda quoted: _kept(quoted[0], room), line)
     width = LINE - 2 if _CONTINUED in kept else LINE
     cut = textwrap.wrap(kept, width, subsequent_indent=inset, break_long_words=False, break_on_hyphens=False)
     continues = [part.lstrip(" ").startswith(_CONTINUED) for part in [*cut[1:], ""]]

@@ -14,6 +14,7 @@ import typer
 
 from airflow_consent_retl.cli.shown import Form, Result, render
 from airflow_consent_retl.errors import ConsentRetlError
+from airflow_consent_retl.progress import fitted
 
 Workspace = Annotated[
     str | None,
@@ -76,7 +77,7 @@ def _command(function: Callable[..., Result]) -> Callable[..., None]:
         try:
             result = _run(function, given)
         except _RefusedError as refused:
-            print(refused, file=sys.stderr)  # noqa: T201 - a command's output
+            print(fitted(str(refused)), file=sys.stderr)  # noqa: T201 - a command's output
             raise typer.Exit(2) from None
         print(render(result, form))  # noqa: T201 - a command's output
         raise typer.Exit(result.code)

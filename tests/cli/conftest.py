@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from support.crm_sync import POLICY, CrmSync
+from support.log_lines import unwrapped
 
 from airflow_consent_retl.cli.app import main
 
@@ -21,6 +22,8 @@ class Ran:
     code: int
     out: str
     err: str
+    """Without the line ends that make its lines fit."""
+    shown_err: str
 
     @property
     def document(self) -> Any:
@@ -37,7 +40,8 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
     def typed(*arguments: str) -> Ran:
         capsys.readouterr()
         code = main(arguments)
-        return Ran(code, *capsys.readouterr())
+        out, err = capsys.readouterr()
+        return Ran(code, out, unwrapped(err), err)
 
     return typed
 

@@ -14,6 +14,7 @@ from support.crm_sync import CrmSync
 
 from airflow_consent_retl.cli.app import GROUPS
 from airflow_consent_retl.cli.verb import VerbGroup
+from airflow_consent_retl.progress import LINE
 
 from .conftest import Run
 
@@ -111,6 +112,9 @@ def test_a_policy_that_no_place_of_this_process_has_is_told_with_the_places(
     assert "AIRFLOW_VAR_NOT_THERE" in refused.err
     assert "--policy-file" in refused.err
     assert "Traceback" not in refused.err
+    shown = refused.shown_err.splitlines()
+    assert len(shown) > 1
+    assert max(map(len, shown)) <= LINE
 
 
 def test_the_help_loads_neither_airflow_nor_an_engine_nor_rich(repo: Path) -> None:
