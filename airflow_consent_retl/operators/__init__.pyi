@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from airflow_consent_retl.destinations.braze.identifiers import BrazeIdentifier
 from airflow_consent_retl.destinations.braze.operator import LoadToBrazeOperator as _LoadToBrazeOperator
-from airflow_consent_retl.destinations.braze.options import BrazeWithdrawal
+from airflow_consent_retl.destinations.braze.options import BrazeIdentifier, BrazeWithdrawal
 from airflow_consent_retl.destinations.customerio.operator import LoadToCustomerioOperator as _LoadToCustomerioOperator
 from airflow_consent_retl.destinations.customerio.options import CustomerioId, CustomerioWithdrawal
 from airflow_consent_retl.destinations.data_manager.accounts import Account
@@ -74,8 +73,6 @@ class LoadToBrazeOperator(_LoadToBrazeOperator):
         timeout_s: float = 30,
         max_attempts: int = 6,
         max_retry_s: float = 300,
-        workspace_name: str,
-        conn_id: str = "consentbraze_default",
         on_withdrawal: BrazeWithdrawal,
         identifier: BrazeIdentifier = "external_id",
         alias_label: str | None = None,
@@ -84,6 +81,8 @@ class LoadToBrazeOperator(_LoadToBrazeOperator):
         phone_groups: Sequence[str] = ...,
         requests_per_3_s: int = 3000,
         exports_per_minute: int = 250,
+        workspace_name: str,
+        conn_id: str = "consentbraze_default",
         **kwargs: Any,
     ) -> None: ...
 
@@ -195,8 +194,6 @@ class LoadToHubSpotOperator(_LoadToHubSpotOperator):
         timeout_s: float = 30,
         max_attempts: int = 6,
         max_retry_s: float = 300,
-        hub_id: str,
-        conn_id: str = "consenthubspot_default",
         on_withdrawal: HubSpotWithdrawal,
         id_property: str = "email",
         unsubscribes: Sequence[int] = ...,
@@ -206,6 +203,8 @@ class LoadToHubSpotOperator(_LoadToHubSpotOperator):
         business_unit_id: int | None = None,
         nulls: Literal["clear", "keep"] = "clear",
         requests_per_10_s: int = 100,
+        hub_id: str,
+        conn_id: str = "consenthubspot_default",
         **kwargs: Any,
     ) -> None: ...
 
@@ -312,10 +311,10 @@ class LoadToSalesforceOperator(_LoadToSalesforceOperator):
         clear_fields: Sequence[str] = ...,
         hard_delete: bool = False,
         consent_objects: Sequence[ConsentObject | Mapping[str, Any]] = ...,
-        salesforce_conn_id: str = "salesforce_default",
         write: Literal["upsert", "insert", "update"] = "upsert",
         nulls: Literal["clear", "keep"] = "clear",
         max_api_share: float = 0.9,
+        salesforce_conn_id: str = "salesforce_default",
         **kwargs: Any,
     ) -> None: ...
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow_consent_retl.destinations.http.bodies import Row, UnfitRowError
 
 if TYPE_CHECKING:
+    from airflow_consent_retl.destinations.braze.options import BrazeIdentifier
     from airflow_consent_retl.destinations.http.answer_maps import Entry
 
-BrazeIdentifier = Literal["external_id", "email", "user_alias"]
 NO_IDENTIFIER: Final = "no_identifier"
 
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from airflow_consent_retl.contract.spec import DestinationSpec
 from airflow_consent_retl.destinations.braze import VENDOR
-from airflow_consent_retl.destinations.braze.identifiers import BrazeIdentifier
 from airflow_consent_retl.destinations.http.options import HttpOptions
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.braze.destination import BrazeDestination
 
+BrazeIdentifier = Literal["external_id", "email", "user_alias"]
 BrazeWithdrawal = Literal["clear_attribute", "unsubscribe", "delete"]
 WITHDRAWAL_CHOICES: dict[str, str] = {
     "clear_attribute": "The attributes that the load names get the values that it names; the user stays.",
