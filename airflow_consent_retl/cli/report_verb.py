@@ -1,17 +1,15 @@
 """The verb `report`: one HTML file about a period, some syncs or one run."""
 
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from airflow_consent_retl.cli.shown import Result
+from airflow_consent_retl.cli.times import TIME_HELP, parsed_time
 from airflow_consent_retl.cli.verb import LedgerConnId, VerbGroup, Workspace
 
 VERBS = VerbGroup("Reports")
-
-_TIME = "A time such as 2026-11-28 or 2026-11-28T18:00+01:00; without a zone, it is in UTC."
 
 
 @VERBS.verb("report", example="november.html --since 2026-11-01 --until 2026-12-01")
@@ -25,8 +23,12 @@ def report(
         typer.Option(metavar="SYNC", help="Only this sync, such as customers/webhook; may be repeated."),
     ] = None,
     days: Annotated[int, typer.Option(min=1, help="The length of the period, up to its end.")] = 30,
-    since: Annotated[str | None, typer.Option(metavar="TIME", help=f"{_TIME} The period's begin, not --days.")] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help=f"{_TIME} The period's end; default: now.")] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help=f"{TIME_HELP} The period's begin, not --days.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="TIME", help=f"{TIME_HELP} The period's end; default: now.")
+    ] = None,
     dag: Annotated[str, typer.Option(help="With --run: one run of this DAG, in place of a period.")] = "",
     run: Annotated[str, typer.Option(help="The id of the run.")] = "",
     workspace: Workspace = None,
@@ -45,21 +47,9 @@ def report(
         dag=dag,
         run=run,
         days=days,
-        since=_time(since),
-        until=_time(until),
+        since=parsed_time(since),
+        until=parsed_time(until),
         workspace=workspace,
         ledger_conn_id=ledger_conn_id,
     )
     return Result({**asdict(written), "since": written.since.isoformat(), "until": written.until.isoformat()})
-
-
-def _time(text: str | None) -> datetime | None:
-    from airflow_consent_retl.errors import ConfigurationError
-
-    if text is None:
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigurationError(f"`{text}` is no time: write it as in 2026-11-28T18:00+01:00") from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -51,6 +52,14 @@ class Result:
     parts: Sequence[str | Table] | None = None
     code: int = 0
     empty: str = "nothing"
+
+
+class StandardError:
+    """A log whose lines go to standard error, where they do not mix with the result."""
+
+    def info(self, message: str, /, *arguments: object) -> None:
+        """Write a line."""
+        print(message % arguments, file=sys.stderr, flush=True)  # noqa: T201 - a command's output
 
 
 def render(result: Result, form: Form) -> str:

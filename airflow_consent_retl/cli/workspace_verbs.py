@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from airflow_consent_retl.cli.shown import Result
+from airflow_consent_retl.cli.shown import Result, StandardError
+from airflow_consent_retl.cli.times import TIME_HELP, parsed_time
 from airflow_consent_retl.cli.verb import LedgerConnId, VerbGroup, Workspace
 
 VERBS = VerbGroup("Workspace")
@@ -28,19 +29,35 @@ def verify(
     manifest: Annotated[
         str | None, typer.Argument(metavar="MANIFEST", help="The URI of one manifest; default: all of the workspace.")
     ] = None,
+    sync: Annotated[
+        str | None, typer.Option(metavar="SYNC", help="Only what this sync, such as customers/webhook, has written.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help=f"{TIME_HELP} Only what was written, or is gone, since then.")
+    ] = None,
     signatures_only: Annotated[
         bool, typer.Option("--signatures-only", help="Do not read the files that manifests name.")
     ] = False,
     workspace: Workspace = None,
 ) -> Result:
-    """Check who signed the manifests of a workspace, and whether their files changed."""
+    """Check who signed the manifests of a workspace, and whether their files changed.
+
+    Long checks say every ten seconds on standard error how far they are. It ends with 1 unless all manifests are true.
+    """
     from airflow_consent_retl.reports.signature_check import verify as check
 
-    checked = check(manifest, workspace=workspace, files=not signatures_only)
+    checked = check(
+        manifest,
+        workspace=workspace,
+        sync=sync,
+        since=parsed_time(since),
+        files=not signatures_only,
+        log=StandardError(),
+    )
     return Result(
         [asdict(one) for one in checked],
         code=0 if all(one.is_true for one in checked) else 1,
-        empty="the workspace has no manifest",
+        empty="the workspace has no manifest" if sync is None and since is None else "there is nothing to check",
     )
 
 

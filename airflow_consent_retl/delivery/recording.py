@@ -20,7 +20,7 @@ from airflow_consent_retl.storage.records.documents import DeliveryRecords, Reco
 from airflow_consent_retl.storage.records.sorted_rows import SubjectRows
 from airflow_consent_retl.storage.records.stream import RecordStream
 from airflow_consent_retl.storage.records.subjects import RecordKey
-from airflow_consent_retl.values.buffers import values_of
+from airflow_consent_retl.values.buffers import bits_of, values_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +30,13 @@ if TYPE_CHECKING:
     from airflow_consent_retl.delivery.run import DeliveryRun, Results
 
 _READ_ROWS = 65_536
-_SCHEMA = pa.schema([("subject", pa.uint64()), ("position", pa.int32()), ("outcome", pa.int16())])
+_SCHEMA = pa.schema(
+    [
+        pa.field("subject", pa.uint64(), nullable=False),
+        pa.field("position", pa.int32(), nullable=False),
+        pa.field("outcome", pa.int16(), nullable=False),
+    ]
+)
 _NOTHING = -1
 
 
@@ -124,14 +130,17 @@ _Rows = tuple[pa.Array, "NDArray[np.int32]", "NDArray[np.int16]"]
 def _sent(run: DeliveryRun, results: Sequence[BatchResult], table: _OutcomeTable) -> Iterator[_Rows]:
     kinds, of_rows = _by_position(results, run.changes.manifest.upsert_rows)
     is_accepted = np.array([kind.status is RowStatus.ACCEPTED for kind in kinds], dtype=np.bool_)
+    updated, sent = table.numbers("updated", "", kinds), table.numbers("sent", "", kinds)
     for start, rows in run.changes.people_to_send(_READ_ROWS):
         found = of_rows[start : start + rows.num_rows]
-        was_delivered = np.asarray(rows["was_delivered"])
-        numbers = np.where(
-            was_delivered, table.numbers("updated", "", kinds)[found], table.numbers("sent", "", kinds)[found]
-        )
+        numbers = sent[found]
+        was_delivered = bits_of(rows["was_delivered"]).view(np.bool_)
+        if was_delivered.any():
+            numbers[was_delivered] = updated[found[was_delivered]]
         if "unchanged" in rows.schema.names:
-            numbers[np.asarray(rows["unchanged"]) & is_accepted[found]] = _NOTHING
+            unchanged = bits_of(rows["unchanged"]).view(np.bool_)
+            if unchanged.any():
+                numbers[unchanged & is_accepted[found]] = _NOTHING
         yield from _recorded_rows(rows["id"], start, numbers)
 
 
@@ -166,7 +175,11 @@ def _by_position(results: Sequence[BatchResult], rows: int) -> tuple[list[Outcom
 
 
 def _recorded_rows(ids: pa.Array, start: int, numbers: NDArray[np.int16]) -> Iterator[_Rows]:
-    recorded = np.flatnonzero(numbers != _NOTHING)
+    is_recorded = numbers != _NOTHING
+    if is_recorded.all():
+        yield ids, np.arange(start, start + len(ids), dtype=np.int32), numbers
+        return
+    recorded = np.flatnonzero(is_recorded)
     if len(recorded):
         yield ids.take(pa.array(recorded)), (recorded + start).astype(np.int32), numbers[recorded]
 

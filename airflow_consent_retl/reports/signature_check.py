@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import reduce
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 from fsspec.implementations.zip import ZipFileSystem
 
-from airflow_consent_retl.errors import RefusedError
+from airflow_consent_retl.delivery.ledger.records import parsed_sync_name
+from airflow_consent_retl.errors import ConfigurationError, RefusedError
 from airflow_consent_retl.storage.expired import PRUNED_NAME
 from airflow_consent_retl.storage.folder import Folder
 from airflow_consent_retl.storage.known_files import KNOWN
@@ -20,8 +24,13 @@ from airflow_consent_retl.storage.manifest import MANIFEST_NAME, Part, sha256_he
 from airflow_consent_retl.storage.records.places import RECORDS
 from airflow_consent_retl.storage.signing import SignatureState, SignedDocument
 from airflow_consent_retl.storage.suppression import FOLDER as SUPPRESSION
+from airflow_consent_retl.storage.sync_folder import SyncFolder
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.progress import Log
 
 _PART_FIELDS = frozenset(Part.model_fields)
+_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,27 +60,87 @@ class CheckedManifest:
         return self.signature == SignatureState.SIGNED and not self.changed_files
 
 
-def verify(manifest: str | None = None, *, workspace: str | None = None, files: bool = True) -> list[CheckedManifest]:
+def verify(
+    manifest: str | None = None,
+    *,
+    workspace: str | None = None,
+    sync: str | None = None,
+    since: datetime | None = None,
+    files: bool = True,
+    log: Log | None = None,
+) -> list[CheckedManifest]:
     """Check the signature of a manifest, or of all manifests and records of a workspace.
+
+    Files are read in small pieces, whatever their size.
 
     Args:
         manifest: the URI of one, or the path of a bundle of evidence that ends in `.zip`; None: all of the workspace.
         workspace: as for the loads; the documents of a warehouse workspace are in the deployment's workspace.
+        sync: only the changes, the delivered states and the records of deliveries of this sync.
+        since: only manifests that were written at this time or later, or of which a file was, or is gone. The times are
+            those of the storage: whoever can set the times of files can hide from this check, and not from a full one.
         files: whether to compare the files that a manifest names with their digests too, which reads all of them.
+        log: gets a line every ten seconds, and one at the end.
 
     Returns:
         One result for each manifest, by URI.
 
     Raises:
-        RefusedError: there is no such manifest.
-        ConfigurationError: the deployment has no secret, or the workspace cannot be opened.
+        RefusedError: there is no such manifest, or nothing of the sync.
+        ConfigurationError: the deployment has no secret, or the workspace cannot be opened; or one manifest was named,
+            and a sync or a time as well.
     """
-    if manifest is not None and manifest.endswith(".zip"):
-        return [_checked(_bundle(manifest), MANIFEST_NAME, files=files)]
+    progress = CheckProgress(log)
     if manifest is not None:
-        return [_checked(manifest_folder(manifest), MANIFEST_NAME, files=files)]
-    found = published(open_folder(workspace_root(workspace)))
-    return [_checked(folder, name, files=files) for folder, name in found]
+        if sync is not None or since is not None:
+            raise ConfigurationError("one manifest has no sync or time to choose it by: leave them out")
+        folder = _bundle(manifest) if manifest.endswith(".zip") else manifest_folder(manifest)
+        return [_checked(folder, MANIFEST_NAME, _read(folder, MANIFEST_NAME), files=files, progress=progress)]
+    root = open_folder(workspace_root(workspace))
+    found = [
+        one
+        for top in ([root] if sync is None else _folders_of(root, sync))
+        for folder, name in published(root, below=top)
+        if (one := _checked_if_there(folder, name, since=since, files=files, progress=progress)) is not None
+    ]
+    progress.end()
+    return sorted(found, key=lambda one: one.manifest)
+
+
+class CheckProgress:
+    """A counter of manifests and bytes that logs a line from time to time.
+
+    Args:
+        log: gets the lines; None: no one.
+        interval_s: between two lines.
+    """
+
+    def __init__(self, log: Log | None, *, interval_s: float = 10.0) -> None:
+        self._log = log
+        self._interval_s = interval_s
+        self._due = time.monotonic() + interval_s
+        self._manifests = 0
+        self._bytes = 0
+
+    def manifest(self) -> None:
+        """Count a manifest."""
+        self._manifests += 1
+        self._say_if_due()
+
+    def read(self, size_bytes: int) -> None:
+        """Count bytes of files."""
+        self._bytes += size_bytes
+        self._say_if_due()
+
+    def end(self) -> None:
+        """Log the last line."""
+        if self._log is not None:
+            self._log.info("checked %s manifests, %s MB of files", f"{self._manifests:,}", f"{self._bytes / 1e6:,.1f}")
+
+    def _say_if_due(self) -> None:
+        if (now := time.monotonic()) >= self._due:
+            self._due = now + self._interval_s
+            self.end()
 
 
 def _bundle(path: str) -> Folder:
@@ -81,44 +150,135 @@ def _bundle(path: str) -> Folder:
         raise RefusedError(f"{path} is no bundle of evidence that can be read") from None
 
 
-def published(root: Folder) -> Iterator[tuple[Folder, str]]:
-    """Yield the folder and the name of each manifest, of each document of records, and of the list of acts."""
+def _folders_of(root: Folder, sync: str) -> list[Folder]:
+    of_sync = SyncFolder(root, parsed_sync_name(sync))
+    there = [folder for folder in (of_sync.records, of_sync.root) if folder.names()]
+    if not there:
+        raise RefusedError(f"{root.uri} has nothing of sync `{sync}`: `consent-retl syncs` lists the syncs")
+    return there
+
+
+def published(root: Folder, *, below: Folder | None = None) -> Iterator[tuple[Folder, str]]:
+    """Yield the folder and the name of each manifest, of each document of records, and of the list of acts.
+
+    One folder is listed at a time.
+
+    Args:
+        root: of the workspace.
+        below: only in this folder of it; None: everywhere.
+    """
     root.fs.invalidate_cache()
-    for path in sorted(root.fs.find(root.path)):
-        *folders, name = str(path).removeprefix(root.path).strip("/").split("/")
-        is_record = folders[:1] == [RECORDS] and name.endswith(".json")
-        if name == MANIFEST_NAME or is_record or (folders[:1] == [SUPPRESSION] and name == KNOWN):
-            yield reduce(Folder.__truediv__, folders, root), name
+    start = root.path if below is None else below.path
+    waiting = [start]
+    while waiting:
+        path = waiting.pop()
+        try:
+            listed = root.fs.ls(path, detail=True)
+        except FileNotFoundError:
+            # There is no workspace, or a run deleted the folder meanwhile.
+            continue
+        inside = str(path).strip("/").removeprefix(root.path.strip("/")).strip("/")
+        folders = inside.split("/") if inside else []
+        for one in listed:
+            inner, name = str(one["name"]).rstrip("/"), str(one["name"]).rstrip("/").rpartition("/")[2]
+            if one["type"] == "directory":
+                # Some storages list a folder as a part of itself.
+                if inner.strip("/") != str(path).strip("/"):
+                    waiting.append(inner)
+                continue
+            is_record = folders[:1] == [RECORDS] and name.endswith(".json")
+            if name == MANIFEST_NAME or is_record or (folders[:1] == [SUPPRESSION] and name == KNOWN):
+                yield reduce(Folder.__truediv__, folders, root), name
 
 
-def _checked(folder: Folder, name: str, *, files: bool) -> CheckedManifest:
-    present = signer()
-    document = SignedDocument.read(folder.read(name))
-    key_id = None if document.signature is None else document.signature.key_id
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A document: its signature, and its content; None where it is no JSON."""
+
+    signed: SignedDocument
+    parsed: Any
+
+
+def _read(folder: Folder, name: str) -> _Read:
+    signed = SignedDocument.read(folder.read(name))
     try:
-        parsed = json.loads(document.body)
+        return _Read(signed, json.loads(signed.body))
     except (ValueError, RecursionError):
-        parsed = {}
+        return _Read(signed, None)
+
+
+def _checked_if_there(
+    folder: Folder, name: str, *, since: datetime | None, files: bool, progress: CheckProgress
+) -> CheckedManifest | None:
+    """Return the result; None: it is older, or a run deleted it meanwhile."""
+    try:
+        document = _read(folder, name)
+        if since is not None and not _is_written_since(folder, name, document.parsed, since):
+            return None
+        checked = _checked(folder, name, document, files=files, progress=progress)
+    except RefusedError:
+        if folder.exists(name):
+            raise
+        return None
+    return checked if checked.is_true or folder.exists(name) else None
+
+
+def _is_written_since(folder: Folder, name: str, parsed: Any, since: datetime) -> bool:
+    """Return whether a manifest or one of its files was written at a time or later, or a file of it is gone."""
+    if _is_newer(folder, name, since) or _lacks_documents(folder, parsed):
+        return True
+    ended = _ended(folder)
+    return any(_is_newer(folder, part.name, since) for part in _parts(parsed) if part.name not in ended)
+
+
+def _is_newer(folder: Folder, name: str, since: datetime) -> bool:
+    try:
+        at: datetime = folder.fs.modified(folder.file_path(name))
+    except FileNotFoundError:
+        return True
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)) >= since
+
+
+def _checked(folder: Folder, name: str, document: _Read, *, files: bool, progress: CheckProgress) -> CheckedManifest:
+    present = signer()
+    signed, parsed = document.signed, document.parsed
+    key_id = None if signed.signature is None else signed.signature.key_id
     kind = parsed.get("kind", "") if isinstance(parsed, dict) else ""
+    progress.manifest()
     return CheckedManifest(
         manifest=f"{folder.uri}/{name}",
         kind=str(kind),
-        signature=str(document.state(present, place=f"{folder.uri}/{name}")),
+        signature=str(signed.state(present, place=f"{folder.uri}/{name}")),
         key_id=key_id,
         is_present_key=key_id == present.key_id,
-        changed_files=tuple(_changed(folder, parsed)) if files else None,
+        changed_files=tuple(_changed(folder, parsed, progress)) if files else None,
     )
 
 
-def _changed(folder: Folder, parsed: object) -> Iterator[str]:
-    ended = json.loads(folder.read_document(PRUNED_NAME))["files"] if folder.exists(PRUNED_NAME) else ()
+def _ended(folder: Folder) -> Collection[str]:
+    """Return the names of the files that `prune` deleted."""
+    return json.loads(folder.read_document(PRUNED_NAME))["files"] if folder.exists(PRUNED_NAME) else ()
+
+
+def _changed(folder: Folder, parsed: object, progress: CheckProgress) -> Iterator[str]:
+    ended = _ended(folder)
     for part in _parts(parsed):
-        if part.name in ended:
-            continue
-        try:
-            folder.verify(part)
-        except RefusedError:
+        if part.name not in ended and not _is_as_described(folder, part, progress):
             yield part.name
+    yield from _gone_or_changed_documents(folder, parsed)
+
+
+def _lacks_documents(folder: Folder, parsed: object) -> bool:
+    """Return whether a document is gone that the list of acts or an index names; changed ones are newer themselves."""
+    kind = parsed.get("kind") if isinstance(parsed, dict) else None
+    if kind == "suppression_acts":
+        return any(_gone_or_changed_documents(folder, parsed))
+    named = {str(one.get("document")) for one in parsed.get("documents", ())} if kind == "record_index" else set()
+    return bool(named) and not named.issubset(folder.parent.names())
+
+
+def _gone_or_changed_documents(folder: Folder, parsed: object) -> Iterator[str]:
+    """Yield the documents that the list of acts or an index names, and which are gone or not the ones it names."""
     if isinstance(parsed, dict) and parsed.get("kind") == "suppression_acts":
         yield from sorted(set(parsed["acts"]).difference(folder.names()))
     if isinstance(parsed, dict) and parsed.get("kind") == "record_index":
@@ -126,6 +286,19 @@ def _changed(folder: Folder, parsed: object) -> Iterator[str]:
             name = str(one.get("document"))
             if not folder.parent.exists(name) or sha256_hex(folder.parent.read(name)) != one.get("digest"):
                 yield name
+
+
+def _is_as_described(folder: Folder, part: Part, progress: CheckProgress) -> bool:
+    sha256, size_bytes = hashlib.sha256(), 0
+    try:
+        with folder.fs.open(folder.file_path(part.name), "rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                sha256.update(block)
+                size_bytes += len(block)
+                progress.read(len(block))
+    except (FileNotFoundError, RefusedError):
+        return False
+    return size_bytes == part.size_bytes and sha256.hexdigest() == part.sha256
 
 
 def _parts(parsed: Any) -> Iterator[Part]:

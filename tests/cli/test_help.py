@@ -48,7 +48,7 @@ VERBS = {
     "retire": "sync loads yes workspace ledger_conn_id",
     "send-test": "file record task permitted extract remove",
     "syncs": "workspace ledger_conn_id",
-    "verify": "manifest signatures_only workspace",
+    "verify": "manifest sync since signatures_only workspace",
 }
 
 

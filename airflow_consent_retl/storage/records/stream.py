@@ -87,7 +87,7 @@ class RecordStream(Generic[OneDocument]):
 
     def write_details(self, name: str, details: Sequence[Document]) -> Part:
         """Write what many rows refer to, in a file of its own, and return it for the document."""
-        lines = [msgspec.json.encode(one.model_dump(mode="json")) for one in details]
+        lines = [one.model_dump_json().encode() for one in details]
         content = b"\n".join(lines)
         with self.folder.create(f"{name}-details.jsonl") as file:
             file.write(content)
