@@ -257,7 +257,10 @@ def _checked(folder: Folder, name: str, document: _Read, *, files: bool, progres
 
 def _ended(folder: Folder) -> Collection[str]:
     """Return the names of the files that `prune` deleted."""
-    return json.loads(folder.read_document(PRUNED_NAME))["files"] if folder.exists(PRUNED_NAME) else ()
+    if not folder.exists(PRUNED_NAME):
+        return ()
+    ended: list[str] = json.loads(folder.read_document(PRUNED_NAME))["files"]
+    return ended
 
 
 def _changed(folder: Folder, parsed: object, progress: CheckProgress) -> Iterator[str]:
@@ -270,11 +273,10 @@ def _changed(folder: Folder, parsed: object, progress: CheckProgress) -> Iterato
 
 def _lacks_documents(folder: Folder, parsed: object) -> bool:
     """Return whether a document is gone that the list of acts or an index names; changed ones are newer themselves."""
-    kind = parsed.get("kind") if isinstance(parsed, dict) else None
-    if kind == "suppression_acts":
+    if not isinstance(parsed, dict) or parsed.get("kind") != "record_index":
         return any(_gone_or_changed_documents(folder, parsed))
-    named = {str(one.get("document")) for one in parsed.get("documents", ())} if kind == "record_index" else set()
-    return bool(named) and not named.issubset(folder.parent.names())
+    named = {str(one.get("document")) for one in parsed.get("documents", ())}
+    return not named.issubset(folder.parent.names())
 
 
 def _gone_or_changed_documents(folder: Folder, parsed: object) -> Iterator[str]:
