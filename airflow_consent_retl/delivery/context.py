@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.progress import TaskLog
     from airflow_consent_retl.storage.decision_log import SubjectKey
     from airflow_consent_retl.storage.delivered import DeliveredState
+    from airflow_consent_retl.storage.folder import Folder
 
 # Takes a verb and a total number of rows; returns a function that is called with the number of rows just done.
 MakeProgress = Callable[[str, int], Callable[[int], None]]
@@ -40,6 +41,8 @@ class SyncContext:
         log: the task's log.
         dag: the id of the DAG that serves it; None: there is none.
         map_index: of the task that serves it; None: it is not mapped.
+        list_size: returns the number of tasks of the mapped filter that made the set in this folder, in the same run;
+            None: it is not mapped like this task.
         shared: the people of other syncs at the same target.
         key: returns the key of the workspace's digests.
         policy_digest: returns the digest of the policy under which the source is asked; empty: unknown.
@@ -54,6 +57,7 @@ class SyncContext:
     key: Callable[[], SubjectKey]
     dag: str | None = None
     map_index: int | None = None
+    list_size: Callable[[Folder], int | None] = lambda folder: None
     shared: SharedTarget | None = None
     policy_digest: Callable[[], str] = str
     progress: MakeProgress = lambda verb, rows: lambda done: None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_consent_retl.delivery.mapped import check_mapped
+from airflow_consent_retl.delivery.mapped import MappedList, check_mapped
 from airflow_consent_retl.delivery.order import check_order, check_place, check_time_zone, other_source, source_record
 from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.storage.mapped_sets import sets_beside
@@ -40,9 +40,7 @@ def may_add(context: SyncContext, permitted: PermittedRows, *, asks_again: bool)
         newest.source,
         manifest,
         sync=lease.sync,
-        map_index=context.map_index,
-        read_others=lease.other_sources,
-        read_beside=lambda: sets_beside(permitted.folder, context.map_index or 0),
+        expanded=None if context.map_index is None else _expanded(context, permitted, context.map_index),
     )
     check_place(newest.source, manifest.source, sync=lease.sync, accepted=settings.accept_source)
     if changed := other_source(manifest.source, newest.source):
@@ -80,3 +78,13 @@ def source_of(context: SyncContext, permitted: PermittedRows) -> SourceRecord:
     """Return what a permitted set read, for the ledger."""
     manifest = permitted.manifest
     return source_record(manifest.source, as_of=manifest.data_time, newest=context.lease.newest().source)
+
+
+def _expanded(context: SyncContext, permitted: PermittedRows, index: int) -> MappedList:
+    return MappedList(
+        index=index,
+        size=lambda: context.list_size(permitted.folder),
+        others=context.lease.other_sources,
+        later=context.lease.later_syncs,
+        beside=lambda: sets_beside(permitted.folder, index),
+    )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 from airflow_consent_retl.consent import EXPLICIT
 from airflow_consent_retl.delivery.found_changes import takes_back
+from airflow_consent_retl.delivery.mapped import is_edited
 from airflow_consent_retl.delivery.protocol import carry_out, resolve
 from airflow_consent_retl.delivery.retrying import people_to_retry
 from airflow_consent_retl.delivery.run import WITHDRAWALS, DeliveryRun
@@ -133,9 +135,11 @@ class SyncSteps:
         )
 
     def _check_guards(self, changes: Changes, report: LoadReport) -> None:
-        exceeded = self._context.settings.guards.exceeded(changes.counts)
-        if not exceeded:
-            return
+        if exceeded := self._context.settings.guards.exceeded(changes.counts):
+            self._stop(changes, exceeded, report)
+
+    def _stop(self, changes: Changes, exceeded: Sequence[str], report: LoadReport) -> NoReturn:
+        """Carry out explicit withdrawals, and nothing else."""
         explicit = self._context.store.only(changes, EXPLICIT)
         done = ""
         if takes_back(explicit):
@@ -144,6 +148,23 @@ class SyncSteps:
             if report.cleared.accepted:
                 done += f", and withdrawn fields of {report.cleared.accepted:,} people were cleared"
         raise GuardError(f"`{changes.manifest.destination}`: nothing was sent: {'; '.join(exceeded)}{done}")
+
+    def _check_edited(self, permitted: PermittedRows, changes: Changes, report: LoadReport) -> None:
+        """Refuse the edited query of a mapped task whose mode keeps people, if it lacks most of them.
+
+        It may be the query of another sync: then no later run would see who of them withdraws.
+        """
+        counts, limit = changes.counts, self._context.settings.guards.max_removed_ratio
+        if self._context.map_index is None or limit is None or counts.kept_left_model <= limit * counts.delivered:
+            return
+        if is_edited(self._lease.newest().source, permitted.manifest):
+            exceeded = (
+                f"the query of this mapped task was edited, and {counts.kept_left_model:,} of {counts.delivered:,} "
+                f"people delivered before are not in its rows, max_removed_ratio is {limit}; the mode "
+                f"`{changes.manifest.mode}` keeps them, and a withdrawal of theirs would not be seen. If it is the "
+                "right query, set a higher max_removed_ratio for one run"
+            )
+            self._stop(changes, [exceeded], report)
 
     def _carry_out_removals(self, changes: Changes, report: LoadReport) -> list[str]:
         """Deliver changes that have removals only, and return the ids of requests that are still processed."""

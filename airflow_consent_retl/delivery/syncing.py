@@ -284,6 +284,7 @@ class Sync(SyncSteps):
             reached(Step.CHANGES_PUBLISHED)
             log_changes(changes, self._context.log, replaces=self._destination.replaces)
             self._check_guards(changes, report)
+            self._check_edited(permitted, changes, report)
             report.count_changes(changes.counts)
             if self._is_nothing(changes):
                 end_without_changes(self._context, permitted, report, schema=changes.shape.load_schema)

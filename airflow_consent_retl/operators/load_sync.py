@@ -147,7 +147,7 @@ def load_context(
     from airflow_consent_retl.delivery.context import SyncContext
     from airflow_consent_retl.hooks.lost_policies import check_history
     from airflow_consent_retl.operators.present_consent import present_asker
-    from airflow_consent_retl.storage.location import subject_key, sync_folder
+    from airflow_consent_retl.storage.location import list_size, subject_key, sync_folder
 
     permitted, workspace = found.permitted, found.workspace_of(load)
     check_history(lease, permitted.manifest, load.destination)
@@ -172,6 +172,7 @@ def load_context(
         policy_digest=str if asker is None else asker.policy_digest,
         dag=dag_of(context),
         map_index=map_index_of(context),
+        list_size=partial(list_size, context),
         log=load.log,
         progress=lambda verb, rows: Progress(load.log, verb, total_rows=rows),
     )

@@ -128,6 +128,26 @@ def run_folder(workspace: str | None, context: Context, *, kind: Literal["snapsh
     return _below(workspace, map(_safe, names))
 
 
+def list_size(context: Context, own: Folder) -> int | None:
+    """Return how many tasks the mapped filter has in this run, of which one made the permitted set in a folder.
+
+    Args:
+        context: of the running task.
+        own: the folder of a permitted set.
+
+    Returns:
+        None where the filter is in another run, or is not mapped like the running task.
+    """
+    ti, dag = context.get("ti"), context.get("dag")
+    of_filter = own.parent.parent
+    if ti is None or dag is None or own.parent.name != f"{MAPPED}{ti.map_index}":
+        return None
+    if [of_filter.parent.parent.name, of_filter.parent.name] != [_safe(ti.dag_id), _safe(ti.run_id)]:
+        return None
+    tasks = [task for task in dag.task_ids if _safe(task) == of_filter.name]
+    return int(ti.get_ti_count(dag_id=ti.dag_id, task_ids=tasks, run_ids=[ti.run_id])) if tasks else None
+
+
 def publishing_run(
     workspace: str | None, context: Context, *, kind: Literal["snapshots", "permitted"]
 ) -> AbstractContextManager[Folder]:

@@ -11,6 +11,7 @@ from support.crm_sync import CONSENT, POLICY, SQL, CrmSync
 from support.log_lines import task_fails, unwrapped
 
 from airflow_consent_retl.compat import AirflowFailException
+from airflow_consent_retl.errors import SyncBusyError
 from airflow_consent_retl.operators import ConsentFilterOperator
 
 DIFFERENT = "read different rows, so each would remove the people of the other"
@@ -213,6 +214,63 @@ def test_a_list_that_was_shifted_is_refused_by_its_first_task_too(
     )
     assert [crm.there(name) for name in names[: len(before)]] == there
     assert load_list(crm, names[: len(before)], before, run="three") == {}
+
+
+BOTH_AT_ONCE = [
+    # A query was edited, and in the same change a new one came: in front, in the middle, at the end; and one went.
+    (["id < 3", "id > 5"], ["id = 4", "id < 2", "id > 5"], {0, 1, 2}),
+    (["id < 3", "id > 5"], ["id < 3", "id = 4", "id > 6"], {1}),
+    (["id < 3"], ["id = 4", "id < 2"], {0}),
+    (["id < 3", "id > 5"], ["id > 6"], {0}),
+    # Two are edited and one of three moved.
+    (["id < 3", "id > 5", "id = 4"], ["id > 6", "id < 3", "id IN (4, 5)"], {0, 1, 2}),
+    # All are edited and changed places: no query tells, but the people do.
+    (["id < 4", "id > 5"], ["id > 6", "id < 3"], {0, 1}),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "refused"), BOTH_AT_ONCE)
+def test_an_edit_and_a_shift_in_one_change_are_refused_until_the_edit_is_undone(
+    crm: CrmSync, before: list[str], after: list[str], refused: set[int]
+) -> None:
+    names = [f"part_{number}" for number in range(3)]
+    load_list(crm, names[: len(before)], before, run="one")
+    there = [crm.there(name) for name in names[: len(before)]]
+
+    for run in ("two", "three"):
+        assert load_list(crm, names[: len(after)], after, run=run).keys() == refused
+
+    assert [crm.there(name) for name in names[: len(before)]] == there
+    assert load_list(crm, names[: len(before)], before, run="four") == {}
+
+
+def test_an_edited_query_waits_until_the_whole_list_was_filtered(crm: CrmSync) -> None:
+    names, before = ["part_0", "part_1"], ["id < 4", "id > 5"]
+    load_list(crm, names, before, run="one")
+    # In a mapped task group, the first element may load before the second one is filtered.
+    (edited,) = permitted_sets(crm, names[:1], ["id < 3"], run="two")
+    context = of_run(0, "two", "load")
+    context["ti"].get_ti_count = lambda **of: len(names)
+    context["dag"] = SimpleNamespace(task_ids=["extract", "consent", "load"])
+    load = crm.load_of(table="part_0", mode="upsert")(
+        task_id="load", permitted=edited, destination="crm", policy=POLICY, workspace=crm.workspace
+    )
+
+    with task_fails(match="1 of 2 mapped tasks of this run have not filtered yet", kind=SyncBusyError):
+        load.execute(context)
+
+    permitted_sets(crm, names, ["id < 3", "id > 5"], run="two")
+    load.execute(context)
+
+
+def test_an_edited_query_that_lacks_most_people_still_takes_back_who_withdrew(crm: CrmSync) -> None:
+    load_list(crm, ["part_0", "part_1"], ["id < 4", "id > 5"], run="one")
+    crm.people(1, 2, 4, 5, 6, 7, no=(3, 8))
+
+    refused = load_list(crm, ["part_0", "part_1"], ["id = 3", "id > 5"], run="two")
+
+    assert "2 of 3 people delivered before are not in its rows" in unwrapped(refused[0])
+    assert [crm.there(name) for name in ("part_0", "part_1")] == [[1, 2], [6, 7]]
 
 
 EDITS = [

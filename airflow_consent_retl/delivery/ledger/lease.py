@@ -20,6 +20,7 @@ from airflow_consent_retl.delivery.ledger.queries import (
     current_version,
     last_policy,
     last_version,
+    later_syncs,
     named_folders,
     newest_source,
     open_delivery,
@@ -214,6 +215,11 @@ class Lease(RenewedLease):
         """Return the policy of the last load that began a delivery or ended well; None: no record of a run has one."""
         with self._database.read() as connection:
             return last_policy(connection, self.sync)
+
+    def later_syncs(self) -> set[SyncName]:
+        """Return the syncs that were first loaded in a later run than the last load of this one."""
+        with self._database.read() as connection:
+            return later_syncs(connection, self.sync)
 
     def keep_in(self, workspace: str) -> None:
         """Record the id of the workspace that has the sync's delivered state."""

@@ -15,6 +15,9 @@ from airflow_consent_retl.delivery.ledger.schema import batches, deliveries, run
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.storage.sync_folder import base_name
 
+# Runs of loads that did not fail before they began a delivery.
+_LOADED = (runs.c.kind == RunKind.LOAD, sa.or_(runs.c.state != RunState.FAILED, runs.c.delivery.is_not(None)))
+
 
 def current_version(connection: sa.Connection, sync: SyncName) -> VersionRef | None:
     """Return the version that the sync points at."""
@@ -30,16 +33,27 @@ def last_policy(connection: sa.Connection, sync: SyncName) -> DecidedUnder | Non
     """Return the policy of the last load that began a delivery or ended well, from the records of runs."""
     row = connection.execute(
         sa.select(runs.c.policy_digest, runs.c.decided_at)
-        .where(
-            runs.c.sync == sync,
-            runs.c.kind == RunKind.LOAD,
-            runs.c.decided_at.is_not(None),
-            sa.or_(runs.c.state != RunState.FAILED, runs.c.delivery.is_not(None)),
-        )
+        .where(runs.c.sync == sync, *_LOADED, runs.c.decided_at.is_not(None))
         .order_by(runs.c.ended_at.desc(), runs.c.id.desc())
         .limit(1)
     ).one_or_none()
     return None if row is None else DecidedUnder(row.policy_digest, row.decided_at)
+
+
+def later_syncs(connection: sa.Connection, sync: SyncName) -> set[SyncName]:
+    """Return the syncs that were first loaded in a later run than the last load of a sync."""
+    last = connection.execute(
+        sa.select(runs.c.id, runs.c.dag, runs.c.run)
+        .where(runs.c.sync == sync, *_LOADED)
+        .order_by(runs.c.id.desc())
+        .limit(1)
+    ).one_or_none()
+    if last is None:
+        return set()
+    firsts = sa.select(sa.func.min(runs.c.id)).where(*_LOADED).group_by(runs.c.sync)
+    is_of_another_run = sa.or_(runs.c.dag != last.dag, runs.c.run != last.run)
+    found = sa.select(runs.c.sync).where(runs.c.id.in_(firsts), runs.c.id > last.id, is_of_another_run)
+    return {SyncName(name) for name in connection.scalars(found)}
 
 
 def all_syncs(
