@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
+from functools import cache
 from typing import Any
 
 import pytest
@@ -861,6 +862,16 @@ def test_a_policy_without_terms_keeps_its_digest_and_every_term_changes_it() -> 
     assert parse_policy(policy_of(min_notice_version="2.0")) == parse_policy(policy_of(min_notice_version=2))
 
 
+@cache
+def bare_and_full(regime: str) -> tuple[ConsentPlan, ConsentPlan]:
+    """Return a plan of one column, and one with everything else that a row may say."""
+    full = RowConsent(
+        {"C0004": "ads"}, time="at", notice_version="notice", gpc="gpc", switches=ExcludedDestinations("written")
+    )
+    policy = policy_of(regime=regime, max_age="1 year", min_notice_version=1)
+    return planned(policy_of(regime=regime), {"C0004": "ads"}), planned(policy, full, suppressions=["listed"])
+
+
 @given(
     st.sampled_from(["opt_in", "opt_out"]),
     st.sampled_from([True, False, None]),
@@ -879,16 +890,7 @@ def test_no_other_value_of_a_row_can_add_a_permission(
     listed: bool | None,
     written: str | None,
 ) -> None:
-    policy = policy_of(regime=regime)
-    bare = planned(policy, {"C0004": "ads"})
-    full = planned(
-        policy_of(regime=regime, max_age="1 year", min_notice_version=1),
-        RowConsent(
-            {"C0004": "ads"}, time="at", notice_version="notice", gpc="gpc", switches=ExcludedDestinations("written")
-        ),
-        suppressions=["listed"],
-    )
-
+    bare, full = bare_and_full(regime)
     row = {"ads": ads, "at": at, "notice": notice, "gpc": gpc, "listed": listed, "written": written}
 
     assert set(decided(full, **row).recipients) <= set(decided(bare, ads=ads).recipients)

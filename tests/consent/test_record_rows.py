@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from functools import cache
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from support.records import FILES, tables
 from airflow_consent_retl import consent
 from airflow_consent_retl.consent import (
     ConsentMapping,
+    ConsentPlan,
     Literals,
     OptOut,
     hubspot_opt_out,
@@ -46,10 +48,15 @@ LITERALS = {
 }
 
 
+@cache
+def plan_of(name: str) -> ConsentPlan:
+    return TABLES[name].plan(at=AT)
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_each_row_has_the_status_of_its_table(name: str) -> None:
     table = TABLES[name]
-    plan = table.plan(at=AT)
+    plan = plan_of(name)
 
     found = [(row, status_of(plan, row)) for row, _ in table.rows]
 
@@ -87,7 +94,7 @@ def literals_of(mapping: ConsentMapping) -> list[Literals]:
 @pytest.mark.parametrize("name", [name for name, table in TABLES.items() if table.reader in LITERALS])
 def test_a_reader_of_one_column_grants_on_its_documented_yes_only(name: str) -> None:
     table = TABLES[name]
-    plan = table.plan(at=AT)
+    plan = plan_of(name)
     (column,) = table.kinds
     values = {value for literals in literals_of(parse_consent_mapping(table.mapping)) for value in literals.alphabet}
 
@@ -117,7 +124,7 @@ OF_STATES = [name for name, table in TABLES.items() if not table.reader.startswi
 @pytest.mark.parametrize("name", OF_STATES)
 def test_one_character_more_or_less_never_turns_a_no_into_a_yes(name: str) -> None:
     table = TABLES[name]
-    plan = table.plan(at=AT)
+    plan = plan_of(name)
     refused = [row for row, status in table.rows if status == "denied"]
 
     turned = [
@@ -136,7 +143,7 @@ def test_one_character_more_or_less_never_turns_a_no_into_a_yes(name: str) -> No
 @given(data=st.data())
 def test_no_other_text_grants(name: str, data: st.DataObject) -> None:
     table = TABLES[name]
-    plan = table.plan(at=AT)
+    plan = plan_of(name)
     granting = [row for row, status in table.rows if status == "granted"] or [table.rows[0][0]]
     row = data.draw(st.sampled_from(granting))
     column = data.draw(st.sampled_from([column for column, kind in table.kinds.items() if kind == "text"]))
