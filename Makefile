@@ -27,7 +27,8 @@ demo-bigquery: $(VENV)/.all $(BIGQUERY)/.made
 
 # Tests wait for servers and for times, so more processes than cores end sooner.
 WORKERS ?= $(shell expr $$(nproc) '*' 2)
-PYTEST = $(if $(MEMORY),TMPDIR=$(MEMORY)) $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+# Bytecode is written even where the machine says otherwise: tests start hundreds of processes.
+PYTEST = PYTHONDONTWRITEBYTECODE= $(if $(MEMORY),TMPDIR=$(MEMORY)) $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 environments: $(VENV)/.all $(VENV)/.browser $(FAKESNOW)/.made $(BIGQUERY)/.made $(STORAGE)/.made $(DBT)/.made
 
