@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_consent_retl.contract.outcomes import UNNAMED_CODE, UNREADABLE_ANSWER, Outcome, RowStatus, vendor_code
-from airflow_consent_retl.destinations.http.answer_maps import by_column
 from airflow_consent_retl.destinations.http.attempt import AttemptError
+from airflow_consent_retl.destinations.http.csv_tables import by_column
 from airflow_consent_retl.destinations.http.responses import ACCEPTED, UnreadableAnswerError
 from airflow_consent_retl.destinations.http.session_api import RefusedCallError
 

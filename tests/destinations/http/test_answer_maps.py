@@ -14,17 +14,16 @@ from airflow_consent_retl.destinations.http import answer_maps
 from airflow_consent_retl.destinations.http.answer_maps import (
     MISSING,
     accepted,
-    by_column,
     by_index,
     by_pointer,
     by_value,
-    csv_entries,
     entries,
     errors_beside,
     in_order,
     joined,
     rejected_by,
 )
+from airflow_consent_retl.destinations.http.csv_tables import by_column, csv_entries
 from airflow_consent_retl.destinations.http.responses import ACCEPTED, UnreadableAnswerError
 
 SENT: list[dict[str, Any]] = [
