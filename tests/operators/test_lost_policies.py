@@ -19,6 +19,8 @@ from airflow_consent_retl.hooks.approving import approve
 from airflow_consent_retl.hooks.upkeep import adopt
 from airflow_consent_retl.operators import PruneOperator
 
+# Each case with one kind of ledger; `make test-long` has the other.
+pytestmark = pytest.mark.diagonal("crm")
 __all__ = ["postgres"]
 
 ADS: dict[str, Any] = {"id": "C0004", "name": "Advertising", "destinations": ["crm"]}
