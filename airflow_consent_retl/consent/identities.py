@@ -6,7 +6,7 @@ Never runs a query. `consent.linked` contains the rule for the answers of linked
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from airflow_consent_retl.consent.match_forms import MatchForm
@@ -23,6 +23,8 @@ from airflow_consent_retl.consent.source_checks import (
 CLUSTER = "consent_retl_cluster"
 # The column with the id, as text, of a person who is linked to the model and not in it.
 PERSON = "consent_retl_person"
+_REQUIRED_TEXTS = ("sql", "subject", "identifier")
+_TEXTS = (*_REQUIRED_TEXTS, "kind", "key", "conn_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +81,8 @@ class IdentityLinks:
 
     def __post_init__(self) -> None:
         path = type(self).__name__
-        texts = {name: value for name, value in asdict(self).items() if isinstance(value, str | None)}
-        texts.pop("max_shrink_ratio", None)
-        problems = text_problems(path, texts, required=("sql", "subject", "identifier"))
+        texts = {name: getattr(self, name) for name in _TEXTS}
+        problems = text_problems(path, texts, required=_REQUIRED_TEXTS)
         columns = {"subject": self.subject, "identifier": self.identifier, "kind": self.kind}
         # An unhashable value has its problem already.
         problems += same_column_problems(path, columns) if not problems else []

@@ -7,10 +7,10 @@ link table of identities, in `consent.identities`, is read like them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, TypeVar
 
-from airflow_consent_retl.consent.freshness import EpochTime, EpochUnit, column_of
+from airflow_consent_retl.consent.freshness import EpochTime, EpochUnit
 from airflow_consent_retl.consent.identities import IdentityLinks
 from airflow_consent_retl.consent.match_forms import MatchForm
 from airflow_consent_retl.consent.opposite import says_opposite
@@ -109,8 +109,7 @@ class ConsentSource:
         if time_unit is not None and isinstance(time, str):
             EpochTime(time, time_unit)
         if isinstance(time, EpochTime):
-            time_unit = time.unit
-        time = None if time is None else column_of(time)
+            time_unit, time = time.unit, time.column
         pairs = _pairs(columns)
         given = {"sql": sql, "subject": subject, "key": key, "time": time, "profile": profile}
         given |= {"category": category, "value": value, "conn_id": conn_id}
@@ -221,9 +220,8 @@ class SuppressionList:
     doubts: ClassVar[Mapping[str, str]] = {}
 
     def __post_init__(self) -> None:
-        required = ("sql", "subject", "column", "match")
-        texts = {name: value for name, value in asdict(self).items() if isinstance(value, str | None)}
-        problems = text_problems("SuppressionList", texts, required=required)
+        texts = {name: getattr(self, name) for name in ("sql", "subject", "column", "key", "conn_id")}
+        problems = text_problems("SuppressionList", texts, required=("sql", "subject", "column"))
         problems += match_problems(self.match, "SuppressionList")
         problems += shrink_problems(self.max_shrink_ratio, "SuppressionList")
         problems += number_problems(self.min_rows, "SuppressionList.min_rows", least=0)
