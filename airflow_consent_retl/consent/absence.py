@@ -30,13 +30,14 @@ def silent_categories(plan: ConsentPlan, signatures: Counted) -> tuple[CategoryI
         for category, reading in zip(plan.categories, plan.readings, strict=True)
         if (found := plan.policy.category(category)) is not None and Regime.OPT_OUT in found.regimes
     }
-    has_rows = False
-    for _, tokens, rows in signatures:
-        has_rows = has_rows or rows > 0
-        for category in [name for name, places in silent.items() if any(tokens[at] != NULL_TOKEN for at in places)]:
-            if rows > 0:
-                del silent[category]
-    return tuple(silent) if has_rows else ()
+    present = [tokens for _, tokens, rows in signatures if rows > 0]
+    if not present:
+        return ()
+    return tuple(
+        category
+        for category, places in silent.items()
+        if all(tokens[at] == NULL_TOKEN for tokens in present for at in places)
+    )
 
 
 def dead_regions(plan: ConsentPlan, signatures: Counted) -> tuple[str, ...]:
@@ -52,9 +53,8 @@ def dead_regions(plan: ConsentPlan, signatures: Counted) -> tuple[str, ...]:
     if not tokens_found:
         return ()
     dead = [region for token, region in enumerate(reading.regions, start=1) if token not in tokens_found]
-    found = map(plan.policy.category, plan.categories)
-    regional = [category for category in found if category is not None and category.regions]
-    own = {region for category in regional if category.region_preset is None for region, _ in category.regions}
-    presets = {category.region_preset for category in regional if category.region_preset is not None}
+    found = [category for category in map(plan.policy.category, plan.categories) if category is not None]
+    own = {region for category in found if category.region_preset is None for region, _ in category.regions}
+    presets = {category.region_preset for category in found if category.region_preset is not None}
     unused = sorted(presets) if len(dead) == len(reading.regions) else []
     return (*(region for region in dead if region in own), *unused)

@@ -16,7 +16,7 @@ from airflow_consent_retl.consent.signals import (
     CategorySignal,
     ConsentStatus,
     WholeConsent,
-    column_problems,
+    is_column,
     require,
 )
 from airflow_consent_retl.errors import Problem
@@ -81,7 +81,7 @@ class Recorded:
             problems.append(
                 Problem("Recorded.signal", f"expected a column or a consent format, found {type_name(signal)}")
             )
-        if notice_version is not None and column_problems(notice_version, "Recorded"):
+        if notice_version is not None and not is_column(notice_version):
             problems.append(Problem("Recorded.notice_version", "expected the name of a column"))
         for name, column in (("time", time), ("valid_from", valid_from), ("valid_until", valid_until)):
             problems += time_problems(column, f"Recorded.{name}")

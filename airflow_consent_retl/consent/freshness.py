@@ -18,6 +18,7 @@ from airflow_consent_retl.consent.signals import (
     ConsentStatus,
     Signal,
     column_problems,
+    is_column,
     require,
 )
 from airflow_consent_retl.errors import Problem
@@ -84,8 +85,9 @@ def parse_notice_number(version: object) -> NoticeNumber:
 
 def _shortest(number: NoticeNumber) -> NoticeNumber:
     # `2.0` is `2`.
-    end = next((place for place in range(len(number), 0, -1) if number[place - 1]), 0)
-    return number[:end]
+    while number and number[-1] == 0:
+        number = number[:-1]
+    return number
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,7 @@ def column_of(time: str | EpochTime) -> str:
 
 def time_problems(time: object, path: str) -> list[Problem]:
     """Return the problems of a column of times that was passed to `path`; None is none."""
-    if time is None or isinstance(time, EpochTime) or not column_problems(time, path):
+    if time is None or isinstance(time, EpochTime) or is_column(time):
         return []
     return [Problem(path, "expected the name of a column, or EpochTime for numbers")]
 

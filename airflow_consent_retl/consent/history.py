@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_consent_retl.consent.formats.literals import Literals
 from airflow_consent_retl.consent.freshness import CLOCK_SKEW, epoch_time
-from airflow_consent_retl.consent.match_forms import MatchForm, in_form
+from airflow_consent_retl.consent.match_forms import in_form
 from airflow_consent_retl.consent.signals import ConsentStatus
 
 if TYPE_CHECKING:
@@ -126,14 +126,14 @@ def counted_answers(
     """
     columns = [column for column, _ in source.columns] if source.value is None else [source.value]
     categories = dict(source.columns)
-    folded = {in_form(category, MatchForm.FOLDED) for category in categories}
+    folded = {in_form(category) for category in categories}
     recorded: dict[tuple[str, ...], list[RecordedAnswer]] = {}
     for row in rows:
         about = [row[name] for name in (source.subject, source.category) if name is not None]
         if None in about:
             continue
         key = tuple(map(_text, about))
-        if source.category is not None and key[1] not in categories and in_form(key[1], MatchForm.FOLDED) not in folded:
+        if source.category is not None and key[1] not in categories and in_form(key[1]) not in folded:
             continue
         profile = None if source.profile is None else row[source.profile]
         recorded.setdefault(key, []).append(
@@ -143,8 +143,7 @@ def counted_answers(
                 profile=None if profile is None or _text(profile) == key[0] else _text(profile),
             )
         )
-    until = None if source.time is None else at + CLOCK_SKEW
-    found = {key: counted_answer(answers, until=until) for key, answers in recorded.items()}
+    found = {key: counted_answer(answers, until=at + CLOCK_SKEW) for key, answers in recorded.items()}
     return {key: answer for key, answer in found.items() if answer is not None}
 
 

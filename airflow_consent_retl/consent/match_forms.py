@@ -6,6 +6,7 @@ compared generously: two keys that may be the same are the same. Pure; `database
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from enum import StrEnum
 from functools import cache
@@ -16,6 +17,8 @@ WHITE_SPACE += "\u2028\u2029\u202f\u205f\u2060\u3000\ufeff"
 _NO_WHITE_SPACE = str.maketrans("", "", WHITE_SPACE)
 _HEX_MARK = ("0x", "\\x")
 PHONE_DIGITS = 9
+# What does not count in a phone number: everything before the first digit that is not 0, and what is no digit.
+_UNCOUNTED = re.compile(r"\A[^1-9]+|[^0-9]")
 # Single letters that stand for several: no other letter replaces them.
 _LIGATURES = "\u00df\u1e9e\u0132\u0133\ufb00\ufb01\ufb02\ufb03\ufb04\ufb05\ufb06"
 EXPANDED = {letter: unicodedata.normalize("NFKC", letter).casefold() for letter in _LIGATURES}
@@ -70,7 +73,7 @@ def _table() -> dict[int, int | None]:
     return str.maketrans(known[: len(by)], by, known[len(by) :])
 
 
-def in_form(text: str, form: MatchForm) -> str | None:
+def in_form(text: str, form: MatchForm = MatchForm.FOLDED) -> str | None:
     """Return a key in the form in which it is compared; None if it is no key of that form."""
     if form is MatchForm.EXACT:
         return text
@@ -82,5 +85,5 @@ def in_form(text: str, form: MatchForm) -> str | None:
     if form is MatchForm.SHA256 and folded.startswith(_HEX_MARK):
         folded = folded[2:]
     if form is MatchForm.PHONE:
-        folded = "".join(one for one in folded if one in "0123456789").lstrip("0")[-PHONE_DIGITS:]
+        folded = _UNCOUNTED.sub("", folded)[-PHONE_DIGITS:]
     return folded or None

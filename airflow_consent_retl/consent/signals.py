@@ -339,6 +339,9 @@ def require(problems: list[Problem]) -> None:
 
 def column_problems(column: object, path: str) -> list[Problem]:
     """Return the problems of a column's name that was passed to `path`."""
-    if isinstance(column, str) and column:
-        return []
-    return [Problem(f"{path}.column", "expected the name of a column")]
+    return [] if is_column(column) else [Problem(f"{path}.column", "expected the name of a column")]
+
+
+def is_column(column: object) -> bool:
+    """Return whether a value can be the name of a column."""
+    return isinstance(column, str) and column != ""

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
+from itertools import accumulate
 from typing import NoReturn, Self
 
 import msgspec
@@ -21,6 +22,7 @@ DEEPEST = 500
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _INT64_END = 2**63
 _BRACKET = re.compile(r"[\[\]{}]")
+_STEPS = {"[": 1, "{": 1, "]": -1, "}": -1}
 
 
 # Enough for every 64-bit integer, however it is written.
@@ -63,7 +65,7 @@ class JsonObject(dict[str, object]):
         super().__init__(pairs)
         self.repeated: tuple[str, ...] = ()
         # Nearly no object has a key twice, and counting takes longer than reading.
-        if len(self) < len(pairs):
+        if len(self) != len(pairs):
             occurrences = Counter(key for key, _ in pairs)
             self.repeated = tuple(key for key, count in occurrences.items() if count > 1)
 
@@ -131,9 +133,8 @@ def _in_words(text: str, error: json.JSONDecodeError) -> str:
     """Return what is wrong, and where. Python's own words for a comma before a closing bracket mislead."""
     closes = text[error.pos : error.pos + 1] in {"}", "]"}
     comma = len(text[: error.pos].rstrip()) - 1 if closes else error.pos
-    if text[max(comma, 0) : comma + 1] == "," and (closes or "trailing comma" in error.msg):
-        line, column = text.count("\n", 0, comma) + 1, comma - text.rfind("\n", 0, comma)
-        return f"a comma too many (line {line}, column {column})"
+    if text[comma : comma + 1] == "," and (closes or "trailing comma" in error.msg):
+        error = json.JSONDecodeError("a comma too many", text, comma)
     return f"{error.msg} (line {error.lineno}, column {error.colno})"
 
 
@@ -142,12 +143,8 @@ def _is_too_deep(text: str) -> bool:
     # Python's own limit depends on the depth of the caller, and objects that are finalised at the limit fail.
     if text.count("[") + text.count("{") <= DEEPEST:
         return False
-    depth = 0
-    for bracket in _BRACKET.findall(_STRING.sub("", text)):
-        depth += 1 if bracket in "[{" else -1
-        if depth > DEEPEST:
-            return True
-    return False
+    depths = accumulate(map(_STEPS.__getitem__, _BRACKET.findall(_STRING.sub("", text))))
+    return any(depth > DEEPEST for depth in depths)
 
 
 def _refuse_constant(constant: str) -> NoReturn:

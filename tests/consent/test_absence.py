@@ -71,6 +71,14 @@ def test_without_rows_no_category_is_silent() -> None:
     assert silent_categories(plan, [(SubjectStatus.IDENTIFIED, (0,), 0)]) == ()
 
 
+def test_a_category_is_silent_also_where_a_signature_with_an_answer_was_counted_for_none() -> None:
+    plan = planned({"C0004": "ads"}, regime="opt_out")
+    absent, silent = (SubjectStatus.IDENTIFIED, (1,), 0), (SubjectStatus.IDENTIFIED, (0,), 1)
+
+    assert silent_categories(plan, [absent, silent]) == ("C0004",)
+    assert silent_categories(plan, [(*absent[:2], 1), silent]) == ()
+
+
 @pytest.mark.parametrize(
     ("terms", "expected"),
     [

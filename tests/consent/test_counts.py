@@ -10,6 +10,7 @@ from airflow_consent_retl.consent import (
     ColumnKind,
     DestinationCounts,
     DestinationName,
+    FirstOf,
     Signature,
     SubjectStatus,
     count_decisions,
@@ -32,6 +33,7 @@ PLAN = plan_consent(
     columns={"analytics_ok": ColumnKind.BOOLEAN, "ads_ok": ColumnKind.BOOLEAN},
 )
 OK = SubjectStatus.IDENTIFIED
+NOT_REQUIRED = {"consent": "not_required", "reason": "own store"}
 
 Histogram = dict[tuple[SubjectStatus, Signature], int]
 
@@ -137,3 +139,61 @@ def test_counts_as_of_the_time_it_is_given() -> None:
 )
 def test_names_the_categories_that_every_row_grants(histogram: Histogram, always: tuple[str, ...]) -> None:
     assert count_decisions(histogram, PLAN, at=AT).always_granted == always
+
+
+def test_rows_in_which_records_disagree_are_counted_by_category() -> None:
+    categories = [{"id": name, "name": name, "destinations": ["webhook"]} for name in ("C0002", "C0004")]
+    plan = plan_consent(
+        parse_policy({"categories": categories}),
+        destinations=["webhook"],
+        mapping={"C0002": FirstOf("stats_crm", "stats_web"), "C0004": FirstOf("ads_crm", "ads_web")},
+        columns=None,
+    )
+
+    def row(**tokens: int) -> tuple[SubjectStatus, Signature]:
+        return OK, tuple(tokens.get(signal.column, 0) for signal in plan.signals if signal is not None)
+
+    both = row(stats_crm=1, stats_web=2, ads_crm=2, ads_web=1)
+    one, none = row(stats_crm=1, ads_crm=1, ads_web=2), row(stats_web=1, ads_crm=2, ads_web=2)
+
+    counts = count_decisions({both: 7, one: 30, none: 100}, plan, at=AT)
+
+    assert dict(counts.conflicts) == {"C0002": 7, "C0004": 37}
+    # Reports print them in this order, whichever was found first.
+    assert list(count_decisions({one: 1, both: 1}, plan, at=AT).conflicts) == ["C0002", "C0004"]
+    assert count_decisions({none: 1}, plan, at=AT).conflicts == {}
+
+
+def test_rows_without_a_guarded_field_are_counted_by_field() -> None:
+    categories = [
+        {"id": "C0002", "name": "Phone", "fields": {"webhook": ["phone", "mobile"]}},
+        {"id": "C0004", "name": "Ads", "destinations": ["webhook"], "fields": {"crm_table": ["email"]}},
+    ]
+    plan = plan_consent(
+        parse_policy({"categories": categories, "destinations": {"crm_table": NOT_REQUIRED}}),
+        destinations=["webhook", "crm_table"],
+        mapping={"C0002": "calls", "C0004": "ads"},
+        columns=None,
+    )
+    histogram: Histogram = {(OK, (1, 1)): 100, (OK, (2, 1)): 20, (OK, (0, 1)): 3, (OK, (1, 2)): 7, (OK, (2, 2)): 1}
+
+    webhook, crm_table = (
+        count_decisions(histogram, plan, at=AT).destinations[DestinationName(name)] for name in ("webhook", "crm_table")
+    )
+
+    # A row that the destination does not receive is sent without nothing.
+    assert dict(webhook.withheld_fields) == {"mobile": 23, "phone": 23}
+    assert dict(crm_table.withheld_fields) == {"email": 8}
+    assert (webhook.permitted, crm_table.permitted) == (123, 131)
+
+
+def test_decisions_that_were_made_before_are_not_made_again() -> None:
+    granted: Signature = (1, 1)
+    denied: Signature = (2, 2)
+    # Told from a new decision by its content, which is another signature's.
+    before = {(OK, granted): PLAN.decide_signature(denied, at=AT)}
+
+    counts = count_decisions({(OK, granted): 3, (OK, denied): 4}, PLAN, at=AT, decided_before=before)
+
+    assert counts.for_nobody == 7
+    assert count_decisions({(OK, granted): 3, (OK, denied): 4}, PLAN, at=AT, decided_before={}).for_nobody == 4

@@ -17,10 +17,12 @@ from airflow_consent_retl.consent import (
     ConsentStatus,
     CountedAnswer,
     Doubt,
+    EpochTime,
     RecordedAnswer,
     counted_answer,
     counted_answers,
 )
+from airflow_consent_retl.consent.freshness import EpochUnit
 from airflow_consent_retl.consent.history import doubt_signal, doubt_status
 
 CASES = json.loads((Path(__file__).parents[1] / "cases" / "recorded_answers.json").read_text())
@@ -153,6 +155,32 @@ def test_events_may_be_in_the_future_by_the_clock_skew() -> None:
 
     assert found[("a",)] == CountedAnswer((True, None), Doubt.NONE, UNTIL)
     assert found[("b",)] == CountedAnswer(None, Doubt.FUTURE, UNTIL + timedelta(microseconds=1))
+
+
+@pytest.mark.parametrize(("unit", "number"), [("s", 1), ("ms", 1_000), ("us", 1_000_000)])
+def test_a_number_is_the_time_of_an_answer_in_the_declared_unit(unit: EpochUnit, number: int) -> None:
+    now = int(AT.timestamp()) * number
+    events = source(time=EpochTime("at", unit))
+    rows = [
+        ROW | {"at": now},
+        ROW | {"at": now - number, "ads": False},
+        ROW | {"person": "b", "at": now + 301 * number},
+    ]
+
+    assert counted_answers(events, rows, at=AT) == {
+        ("a",): CountedAnswer((True, None), Doubt.NONE, AT),
+        ("b",): CountedAnswer(None, Doubt.FUTURE, AT + timedelta(seconds=301)),
+    }
+
+
+def test_a_number_that_is_no_time_leaves_the_answer_without_one() -> None:
+    events = source(time=EpochTime("at", "s"))
+    rows = [ROW | {"at": 0}, ROW | {"person": "b", "at": int(AT.timestamp())}, ROW | {"person": "b", "at": 0, "ads": 0}]
+
+    assert counted_answers(events, rows, at=AT) == {
+        ("a",): CountedAnswer((True, None)),
+        ("b",): CountedAnswer(None, Doubt.CONFLICT, AT),
+    }
 
 
 def test_a_row_without_a_subject_is_ignored() -> None:

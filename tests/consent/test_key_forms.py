@@ -45,6 +45,25 @@ def test_two_keys_stay_two(form: MatchForm, one: str, other: str) -> None:
     assert in_form(one, form) != in_form(other, form)
 
 
+@pytest.mark.parametrize(
+    ("form", "key", "compared"),
+    [
+        (MatchForm.EXACT, " Ann", " Ann"),
+        (MatchForm.FOLDED, "\u200bAnn\u2060 \ufeff", "ann"),
+        (MatchForm.EMAIL, "\u200dA nn@x.com", "ann@x.com"),
+        (MatchForm.SHA256, "0xA\u00c9", "ae"),
+        (MatchForm.PHONE, "+49 (170) 123-4567", "701234567"),
+        (MatchForm.PHONE, "0049 170 0234567", "700234567"),
+        # A digit is left of the nine, and is then no leading zero.
+        (MatchForm.PHONE, "49 170 01234567", "001234567"),
+        (MatchForm.PHONE, "(0) 0123-450", "123450"),
+        (MatchForm.PHONE, "x 0 1 0", "10"),
+    ],
+)
+def test_a_key_is_compared_in_its_form(form: MatchForm, key: str, compared: str) -> None:
+    assert in_form(key, form) == compared
+
+
 @pytest.mark.parametrize("form", [form for form in MatchForm if form is not MatchForm.EXACT])
 @pytest.mark.parametrize("blank", ["", "   ", "\u3000"])
 def test_a_blank_is_no_key(form: MatchForm, blank: str) -> None:
@@ -53,3 +72,4 @@ def test_a_blank_is_no_key(form: MatchForm, blank: str) -> None:
 
 def test_text_without_a_digit_is_no_phone_number() -> None:
     assert in_form("unknown", MatchForm.PHONE) is None
+    assert in_form("00 0", MatchForm.PHONE) is None

@@ -29,7 +29,7 @@ from airflow_consent_retl.consent import (
     plan_consent,
     source_document,
 )
-from airflow_consent_retl.consent.linked import circumstances_with_links, said, with_links
+from airflow_consent_retl.consent.linked import circumstances_with_links, linked_to, said, with_links
 from airflow_consent_retl.errors import PolicyError
 
 AT = datetime(2026, 11, 28, tzinfo=UTC)
@@ -172,6 +172,39 @@ def test_a_change_of_policy_is_counted_with_what_linked_people_say_to_the_old_ca
     assert found.gained_by_reason == {"C0002:linked_no": 3}
 
 
+def test_what_others_say_takes_the_place_of_each_circumstance_and_leaves_the_region() -> None:
+    own = Circumstances(
+        region="US",
+        gpc=ConsentStatus.INVALID,
+        suppression=ConsentStatus.GRANTED,
+        switches={"ads": ConsentStatus.DENIED, "crm": ConsentStatus.GRANTED, "lake": ConsentStatus.GRANTED},
+    )
+    others = Said(noes=frozenset({"row_switch:ads", "suppression"}), doubts=frozenset({"gpc", "row_switch:crm"}))
+
+    assert circumstances_with_links(own, others) == Circumstances(
+        region="US",
+        # The person's own no and their own doubt stay the reason.
+        gpc=ConsentStatus.INVALID,
+        suppression=ConsentStatus.LINKED_NO,
+        switches={
+            "ads": ConsentStatus.DENIED,
+            "crm": ConsentStatus.LINKED_DOUBT,
+            "lake": ConsentStatus.GRANTED,
+        },
+    )
+    assert circumstances_with_links(own, Said(yeses=frozenset({"gpc"}))) is own
+
+
+def test_a_forgotten_person_hears_of_others_everything_but_their_own_reason() -> None:
+    others = Said(noes=frozenset({"suppression", "category:C0004"}), doubts=frozenset({"gpc"}))
+
+    assert linked_to(LinkedSubject(SubjectStatus.IDENTIFIED, others)) is others
+    assert linked_to(LinkedSubject(SubjectStatus.FORGOTTEN, others)) == Said(
+        noes=frozenset({"category:C0004"}), doubts=frozenset({"gpc"})
+    )
+    assert linked_to(SubjectStatus.FORGOTTEN) == Said()
+
+
 says = st.builds(
     Said,
     *[st.frozensets(st.sampled_from(["category:C0004", "gpc", "suppression"]))] * 3,
@@ -196,6 +229,16 @@ def test_identities_are_read_back_from_their_document_and_wrong_parameters_are_n
         f"IdentityLinks.{name}"
         for name in ("sql", "identifier", "match", "max_shrink_ratio", "max_cluster_size", "min_rows")
     ]
+
+
+def test_only_the_query_and_the_connection_of_identities_are_templates() -> None:
+    links = IdentityLinks("select {{ x }}", subject="p", identifier="i", key="id", conn_id="{{ y }}", min_rows=7)
+
+    rendered = links.rendered({"select {{ x }}": "select 1", "{{ y }}": "crm"}.__getitem__)
+
+    assert rendered == IdentityLinks("select 1", subject="p", identifier="i", key="id", conn_id="crm", min_rows=7)
+    own = IdentityLinks("select {{ x }}", subject="p", identifier="i")
+    assert own.rendered(str.upper) == IdentityLinks("SELECT {{ X }}", subject="p", identifier="i")
 
 
 def test_booleans_of_the_tests_are_read_as_the_tests_say() -> None:

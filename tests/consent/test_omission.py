@@ -38,6 +38,14 @@ def test_a_destination_that_would_become_open_is_named_with_what_guarded_it(pres
     assert '"consent": "not_required" and a reason' in problem
 
 
+def test_everything_that_guarded_it_is_named() -> None:
+    assert fell_out(BEFORE, policy({**OTHER, "destinations": ["ads"]}), "crm") == (
+        "destination `crm` required `C0002`, `C0004` at the last run, and would receive every row now: map it to an "
+        "enabled category, or map it to none and name it in the policy's `destinations` section with "
+        '"consent": "not_required" and a reason'
+    )
+
+
 @pytest.mark.parametrize(
     ("before", "present", "destination"),
     [

@@ -309,6 +309,25 @@ def test_an_engine_compares_only_what_a_format_compares_exactly() -> None:
     assert Mood.is_read
 
 
+def test_a_format_that_compares_in_its_own_way_is_read_unless_it_says_otherwise() -> None:
+    class Kept(Literals):
+        pass
+
+    class Compared(Literals):
+        def token(self, raw: object) -> int:
+            return 0
+
+    class Exact(Compared):
+        is_read = False
+
+        def token(self, raw: object) -> int:
+            return 0
+
+    assert Literals.is_read is Kept.is_read is False
+    assert Compared.is_read is True
+    assert Exact.is_read is False
+
+
 @pytest.mark.parametrize("status", [ConsentStatus.EXPIRED, ConsentStatus.CONFLICT, True, None, "granted?"])
 def test_a_text_that_is_read_as_something_else_is_invalid(status: Any) -> None:
     @dataclass(frozen=True)

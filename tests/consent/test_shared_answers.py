@@ -106,6 +106,20 @@ def test_a_filter_marks_answers_to_categories_that_guard_any_field() -> None:
     assert "which requires no category" in str(marked_problems(parse_policy(ANY), {"lake": ("C1",)})[0])
 
 
+def test_the_refusal_of_an_answer_says_what_to_do_about_the_field_or_the_filter() -> None:
+    reason = (
+        "the answer to category `C4` is no reason for `ads`, which requires `C1`, `C2`: map the category to the "
+        'destination in the policy, or guard the field with it ("fields": {"ads": ["%s"]}), or use the answer to a '
+        "category that it requires"
+    )
+
+    (of_field,) = answer_problems(parse_policy(ANY), "ads", {"told": consent("C4", granted=1)})
+    (of_filter,) = marked_problems(parse_policy(ANY), {"ads": ("C4",)})
+
+    assert (of_field.path, of_field.message) == ("fields.told", reason % "told")
+    assert (of_filter.path, of_filter.message) == ("answers.ads", reason % "…")
+
+
 def test_the_name_of_an_answer_leads_back_to_its_category() -> None:
     for category in ("C0004", "it's", "a\nb", 'say "x"'):
         assert category_of(answer_name(category)) == category

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -9,9 +10,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from airflow_consent_retl.consent.strict_json import (
+    DEEPEST,
     JsonNumber,
     JsonObject,
     MalformedJsonError,
+    _in_words,
     as_number,
     read_document,
     read_json,
@@ -89,6 +92,88 @@ def test_both_readers_return_the_same_with_one_character_turned(text: str, place
     turned = text[: place % (len(text) + 1)] + by + text[place % (len(text) + 1) + 1 :]
 
     assert read(turned, fast=True) == read(turned, fast=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('{"a":1,}', "a comma too many (line 1, column 7)"),
+        ("[1,]", "a comma too many (line 1, column 3)"),
+        ("[[1,], 2]", "a comma too many (line 1, column 4)"),
+        ('[\n  {"a": 1,\n   "b": 2 ,\n  }\n]', "a comma too many (line 3, column 11)"),
+        ("[1\n,\n ]", "a comma too many (line 2, column 1)"),
+        ("[,1]", "Expecting value (line 1, column 2)"),
+        ("]", "Expecting value (line 1, column 1)"),
+        (" ],", "Expecting value (line 1, column 2)"),
+        ("", "Expecting value (line 1, column 1)"),
+        ("[1 2]", "Expecting ',' delimiter (line 1, column 4)"),
+        ('{"a" 1}', "Expecting ':' delimiter (line 1, column 6)"),
+        ('{"a": }', "Expecting value (line 1, column 7)"),
+        ("[1]\n,", "Extra data (line 2, column 1)"),
+        ("[1]]", "Extra data (line 1, column 4)"),
+        ("[NaN]", "NaN is not JSON"),
+        ("-Infinity", "-Infinity is not JSON"),
+    ],
+)
+def test_an_error_names_its_place_and_a_comma_too_many(text: str, problem: str) -> None:
+    with pytest.raises(MalformedJsonError) as caught:
+        read_json(text)
+
+    assert str(caught.value) == problem
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "message", "problem"),
+    [
+        ("[\n1,]", 3, "Illegal trailing comma before end of array", "a comma too many (line 2, column 2)"),
+        ("[,1]", 1, "Expecting value", "Expecting value (line 1, column 2)"),
+    ],
+)
+def test_python_3_13_names_the_comma_itself(text: str, place: int, message: str, problem: str) -> None:
+    # Its words for it, in every version that runs the tests.
+    assert _in_words(text, json.JSONDecodeError(message, text, place)) == problem
+
+
+SHALLOW = ",".join(["[]"] * DEEPEST)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_read"),
+    [
+        ("[" * 500 + "]" * 500, True),
+        ("[" * 501 + "]" * 501, False),
+        ('{"a":' * 500 + "1" + "}" * 500, True),
+        ('{"a":' * 501 + "1" + "}" * 501, False),
+        ('[{"a":' * 250 + "1" + "}]" * 250, True),
+        ('[{"a":' * 251 + "1" + "}]" * 251, False),
+        # More brackets than the limit, and never more than 500 open.
+        ("[" * 499 + SHALLOW + "]" * 499, True),
+        ("[" * 500 + SHALLOW + "]" * 500, False),
+        (f"[{SHALLOW},{'[' * 499}{']' * 499}]", True),
+        (f"[{SHALLOW},{'[' * 500}{']' * 500}]", False),
+        (f"[{SHALLOW.replace('[]', '{}')},{'[' * 500}{']' * 500}]", False),
+        # A bracket in a text opens nothing.
+        (f'["{"[" * 999}", "\\"{"{" * 999}"]', True),
+    ],
+)
+def test_a_text_is_read_down_to_the_deepest_level_and_no_further(text: str, is_read: bool) -> None:
+    if is_read:
+        assert isinstance(read_json(text), list | dict)
+    else:
+        with pytest.raises(MalformedJsonError, match=r"^nested too deeply$"):
+            read_json(text)
+
+
+def test_the_deepest_level_is_the_one_that_engines_rely_on() -> None:
+    assert DEEPEST == 500
+
+
+def test_repeated_keys_are_those_that_occur_twice() -> None:
+    found = read_json('{"a": 1, "b": 2, "a": 3, "c": 4, "b": 5}')
+
+    assert isinstance(found, JsonObject)
+    assert found.repeated == ("a", "b")
+    assert JsonObject([("a", 1), ("b", 2)]).repeated == ()
 
 
 @pytest.mark.parametrize(
