@@ -30,7 +30,8 @@ def run(source: Engine, root: Path, script: Script) -> None:
     accounts = {name: Account(name, mode, script.columns(name)) for name, mode in script.modes.items()}
     for round_ in script.rounds:
         source.create("runs", round_.model.kinds, round_.model.rows)
-        permitted = sync.workspace.filter(sync.workspace.extract(round_.model, table="runs"), round_.setup)
+        snapshot = sync.workspace.extract(round_.model, table="runs")
+        permitted = sync.workspace.filter(snapshot, round_.setup, as_first=False)
         for name in round_.destinations:
             _, done = sync.load(round_, permitted, name)
 

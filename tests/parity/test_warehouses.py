@@ -111,7 +111,7 @@ def run(warehouse: Engine, root: Path, script: Script) -> None:
     for round_ in script.rounds:
         warehouse.create("runs", round_.model.kinds, round_.model.rows)
         both.extract(round_.model, table="runs")
-        in_lake, in_warehouse = both.filter(round_.setup)
+        in_lake, in_warehouse = both.filter(round_.setup, as_first=False)
         for name in round_.destinations:
             output_of_lake, done_by_lake = lake.load(round_, in_lake, name)
             output, done = inside.load(round_, in_warehouse, name)

@@ -77,9 +77,11 @@ class Workspace:
         )
         return self._run(operator)
 
-    def filter(self, snapshot: dict[str, Any], setup: Setup, **parameters: Any) -> dict[str, Any]:
-        """Filter a snapshot as a first run: a policy of before would be read as well, and be part of the signatures."""
-        for name in ("policies", "records/decisions"):
+    def filter(
+        self, snapshot: dict[str, Any], setup: Setup, *, as_first: bool = True, **parameters: Any
+    ) -> dict[str, Any]:
+        """Filter a snapshot. After other runs, the policy of before is read as well, and is part of the signatures."""
+        for name in ("policies", "records/decisions") if as_first else ():
             shutil.rmtree(self.root / name, ignore_errors=True)
         options: dict[str, Any] = {"on_duplicate_id": "deny", "max_released_ratio": None, **parameters}
         operator = ConsentFilterOperator(

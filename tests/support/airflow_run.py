@@ -75,10 +75,13 @@ class Airflow:
 
         Airflow parses and stores every DAG of the bundle at each run, which takes longer than a small run.
         """
-        file = self.home / "one_dag.py"
-        file.write_text(f"import sys  # for Airflow\n\ndag = sys.modules['e2e_{module}'].{dag_id}_dag\n")
+        folder = self.home / "one_dag" / module
+        folder.mkdir(parents=True, exist_ok=True)
+        # Airflow keeps the name of the file.
+        text = f"import sys  # for Airflow\n\ndag = sys.modules['e2e_{module}'].{dag_id}_dag\n"
+        (folder / f"{module}.py").write_text(text)
         classpath = "airflow.dag_processing.bundles.local.LocalDagBundle"
-        return json.dumps([{"name": "dags-folder", "classpath": classpath, "kwargs": {"path": str(file)}}])
+        return json.dumps([{"name": "dags-folder", "classpath": classpath, "kwargs": {"path": str(folder)}}])
 
     def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(self.database)) as connection:
