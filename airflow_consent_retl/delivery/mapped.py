@@ -96,7 +96,7 @@ class _Element:
 
     @property
     def is_edited(self) -> bool:
-        """Whether the sync read other rows before."""
+        """True if the sync read other rows before."""
         return self.last is not None and _is_other(self.last, self.present)
 
     @property

@@ -56,7 +56,7 @@ def lost_policies(
         log: gets a warning for each.
 
     Raises:
-        RefusedError: the archive does not have one either, so nothing says whom the present policy releases.
+        RefusedError: the archive does not have one either, so the people whose rows it releases are unknown.
     """
     from airflow_consent_retl.storage.location import policy_archive
 
@@ -127,8 +127,8 @@ def check_history(lease: Lease, manifest: PermittedManifest, destination: str) -
     if history.lacks(last.policy_digest, at=last.decided_at):
         raise RefusedError(
             f"sync `{lease.sync}` was delivered under policy {last.policy_digest}, and the policy is another one now; "
-            f"{history.folder.uri} does not have the former one, so the filter could not say whom the present one "
-            f"releases. {_REMEDY}, and run the filter again"
+            f"{history.folder.uri} does not have the former one, so the filter could not count the people that the "
+            f"present one releases. {_REMEDY}, and run the filter again"
         )
 
 
@@ -160,8 +160,8 @@ def repair_history(ledger: Ledger, workspace: str | None, sync: SyncName, *, log
         except RefusedError:
             history.declare_whole(at=datetime.now(UTC))
             log.warning(
-                "sync `%s`: its last policy (%s) is lost. Look at whom the next run adds: its policy is compared with "
-                "no other one",
+                "sync `%s`: its last policy (%s) is lost. Look at who is added by the next run: its policy is "
+                "compared with no other one",
                 sync,
                 short(digest),
             )

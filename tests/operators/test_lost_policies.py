@@ -169,7 +169,7 @@ def test_a_dry_run_refuses_it_too(crm: Officer) -> None:
     crm.run(STRICT)
     restored_as_documented_before(crm)
 
-    with task_fails(match="could not say whom the present one releases"):
+    with task_fails(match="could not count the people that the present one releases"):
         crm.load(crm.permitted(policy=EXEMPT), EXEMPT, dry_run=True)
 
 
