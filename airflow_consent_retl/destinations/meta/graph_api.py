@@ -102,7 +102,7 @@ def check_answer(answer: Answer) -> None:
         )
     if code in _THROTTLED:
         wait_s = answer.retry_after_s or regained_after_s(answer) or 0
-        words = f"its limit on calls is reached until {end_of(wait_s)} ({named})" * bool(wait_s)
+        words = f"its limit on calls is reached until {end_of(wait_s)} ({named})" if wait_s else ""
         raise AttemptError(named, maybe_applied=False, retry_after_s=wait_s or None, words=words)
     if code in _FAILED or may_pass:
         raise AttemptError(named, maybe_applied=True, retry_after_s=answer.retry_after_s)
@@ -129,4 +129,4 @@ def regained_after_s(answer: Answer, use_case: str = "") -> float | None:
 def refusal_code(answer: Answer) -> str:
     """Return the code of rows that were refused with a batch: Meta's numbers, or the status."""
     found = error_of(answer)
-    return f"http_{answer.status}" if found is None else f"error_{found[0]}" + f"_{found[1]}" * bool(found[1])
+    return f"http_{answer.status}" if found is None else f"error_{found[0]}" + (f"_{found[1]}" if found[1] else "")
