@@ -15,6 +15,7 @@ from support.braze_server import Braze, error, limited, quoting
 from support.loading import deliver, load_of, take_back
 from support.vendor_server import Asked, Reply
 
+from airflow_consent_retl.contract.account_rate import AccountRate, RateBlock, reserved
 from airflow_consent_retl.contract.destination import Batch
 from airflow_consent_retl.contract.outcomes import Outcomes
 from airflow_consent_retl.destinations.braze.braze_hook import BrazeHook
@@ -529,8 +530,16 @@ def test_exports_of_profiles_have_a_limit_of_their_own(braze: Braze) -> None:
 
 def test_exports_of_profiles_take_nothing_from_the_limit_of_other_requests(braze: Braze) -> None:
     braze.users["ann"] = {"email": "ann@example.com"}
+    rows = states("email_subscribe", ann="opted_in")
+    counts: dict[str, dict[int, int]] = {}
 
-    outcomes = send(states("email_subscribe", ann="opted_in"), requests_per_3_s=1, max_retry_s=0.01)
+    def reserve(rate: AccountRate, wanted: int) -> RateBlock:
+        # The time stands still at the beginning of a window: near its end, any request would have to wait.
+        block, counts[rate.identity] = reserved(rate, counts.get(rate.identity, {}), wanted, now_us=0)
+        return block
+
+    load = replace(load_of(rows, key_field="external_id"), reserve=reserve)
+    outcomes = deliver(destination(requests_per_3_s=1, max_retry_s=0.01), rows, load)
 
     assert statuses(outcomes) == ["accepted"]
     assert [call.path for call in braze.calls] == ["/users/export/ids", "/users/track"]
