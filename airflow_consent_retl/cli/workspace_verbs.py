@@ -74,7 +74,7 @@ def prune(
     ledger_conn_id: LedgerConnId = None,
 ) -> Result:
     """Delete what has reached the end of its retention."""
-    from airflow_consent_retl.destinations.files.pruning import prune_versions
+    from airflow_consent_retl.destinations.files.export_retention import prune_versions
     from airflow_consent_retl.hooks.pruning import prune as delete
     from airflow_consent_retl.operators.prune import prune_old_versions
 

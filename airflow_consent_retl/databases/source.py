@@ -71,10 +71,10 @@ class ModelRows:
     batches: Iterator[pa.RecordBatch]
 
 
-def source_of(hook: DbApiHook, query: ModelQuery) -> Source:
+def source_of(hook: DbApiHook, query: ModelQuery) -> DatabaseSource:
     """Return the source that reads the query, not yet connected."""
     database = database_of(hook.conn_type)
-    class_: type[Source] = database.load(database.source)
+    class_: type[DatabaseSource] = database.load(database.source)
     return class_(hook, query)
 
 
@@ -92,7 +92,7 @@ def read_model(hook: DbApiHook, query: ModelQuery) -> Iterator[ModelRows]:
         yield rows
 
 
-class Source(Fenced):
+class DatabaseSource(Fenced):
     """One query on one connection."""
 
     # Asks the server to stop the query, from another thread or a signal handler.
@@ -162,7 +162,7 @@ class Source(Fenced):
         return ModelError(f"{what} on connection `{conn_id}`: {cause}")
 
 
-class DbApiSource(Source):
+class DbApiSource(DatabaseSource):
     """One query on any DB-API 2.0 connection: rows come through a cursor, types from the values."""
 
     def open(self, resources: ExitStack) -> ModelRows:
@@ -209,7 +209,7 @@ class DbApiSource(Source):
             yield converter.batch(rows)
 
 
-class ArrowSource(Source):
+class ArrowSource(DatabaseSource):
     """The base class of sources whose clients return Arrow batches."""
 
     def _check_schema(self, schema: pa.Schema) -> None:

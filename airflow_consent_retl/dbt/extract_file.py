@@ -10,8 +10,8 @@ import msgspec
 from airflow_consent_retl.dbt.manifest_file import (
     EXTRACT_VERSION,
     NAMESPACE,
-    Column,
     Config,
+    DbtColumn,
     Manifest,
     Node,
     has_own_meta,
@@ -60,8 +60,8 @@ def _reduced(node: Node) -> Node:
     )
 
 
-def _reduced_column(column: Column) -> Column:
-    return Column(meta=_own(own_meta(column.meta, column.config)))
+def _reduced_column(column: DbtColumn) -> DbtColumn:
+    return DbtColumn(meta=_own(own_meta(column.meta, column.config)))
 
 
 def _own(found: list[object]) -> Meta | None:

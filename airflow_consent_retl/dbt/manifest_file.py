@@ -45,7 +45,7 @@ class Constraint(msgspec.Struct, omit_defaults=True):
     columns: list[str] | None = None
 
 
-class Column(msgspec.Struct, omit_defaults=True):
+class DbtColumn(msgspec.Struct, omit_defaults=True):
     """A column that the project documents."""
 
     meta: Meta | None = None
@@ -87,7 +87,7 @@ class Node(msgspec.Struct, omit_defaults=True):
     config: Config = msgspec.field(default_factory=Config)
     contract: Contract | None = None
     meta: Meta | None = None
-    columns: dict[str, Column] = {}
+    columns: dict[str, DbtColumn] = {}
     constraints: list[Constraint] | None = None
     test_metadata: TestMetadata | None = None
     column_name: str | None = None

@@ -13,7 +13,7 @@ from airflow_consent_retl.contract.outcomes import Outcomes, RowStatus
 from airflow_consent_retl.delivery.attempts import BatchKind
 from airflow_consent_retl.delivery.confirmation import confirm_pending, wait_for_confirmation
 from airflow_consent_retl.delivery.dispatch import clear_all, remove_all, send_all
-from airflow_consent_retl.delivery.run import Results, result_of_all
+from airflow_consent_retl.delivery.run import DeliveryResults, result_of_all
 from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError, GuardError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def resolve(run: DeliveryRun) -> None:
         # It is not known whether it was published.
         rows = run.planned_rows(BatchKind.SEND)
         with run.advancing() as advance:
-            advance(Results(sends=[result_of_all(Outcomes.uncertain(rows, "never_ended"))] if rows else []))
+            advance(DeliveryResults(sends=[result_of_all(Outcomes.uncertain(rows, "never_ended"))] if rows else []))
         return
     if any(o.status is RowStatus.PENDING for a in attempts if a.outcomes for o in a.outcomes.counts()):
         with run.opened(key=run.delivery.key, rows=0):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.changes.results import BatchResult
     from airflow_consent_retl.delivery.attempts import CombinedBatch
-    from airflow_consent_retl.delivery.run import DeliveryRun, Results
+    from airflow_consent_retl.delivery.run import DeliveryResults, DeliveryRun
 
 _READ_ROWS = 65_536
 _SCHEMA = pa.schema(
@@ -40,7 +40,7 @@ _SCHEMA = pa.schema(
 _NOTHING = -1
 
 
-def record_delivery(run: DeliveryRun, results: Results) -> None:
+def record_delivery(run: DeliveryRun, results: DeliveryResults) -> None:
     """Write the records of a delivery, if it reached anyone.
 
     Args:

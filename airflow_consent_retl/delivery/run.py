@@ -35,7 +35,7 @@ LOAD, WITHDRAWALS = "load", "withdrawals"
 
 
 @dataclass(frozen=True, slots=True)
-class Results:
+class DeliveryResults:
     """The results of the batches of each kind, in ascending order of position."""
 
     sends: Sequence[BatchResult] = ()
@@ -44,7 +44,7 @@ class Results:
 
 
 # Takes the results of all batches; writes the next version, and the ledger refers to it.
-Advance = Callable[[Results], None]
+Advance = Callable[[DeliveryResults], None]
 
 
 class DeliveryRun:
@@ -206,7 +206,7 @@ class DeliveryRun:
         state = context.state()
         with context.store.folding(state, changes) as folding:
 
-            def advance(results: Results) -> None:
+            def advance(results: DeliveryResults) -> None:
                 after = context.store.finish(folding, state, changes, results.sends, results.removes, results.clears)
                 reached(Step.FOLDED)
                 # INVARIANT: before the ledger closes the delivery: a worker that dies in between records it again.
@@ -223,14 +223,14 @@ class DeliveryRun:
 
             yield advance
 
-    def results(self) -> Results:
+    def results(self) -> DeliveryResults:
         """Return the results of all batches."""
         removal_rows = self.planned_rows(BatchKind.REMOVE)
         sends, removes = self._results(BatchKind.SEND), self._results(BatchKind.REMOVE)
         if self.replaces and removal_rows:
             # The version that contained these people was replaced.
             removes = [result_of_all(Outcomes.accepted(removal_rows))]
-        return Results(sends, removes, self._results(BatchKind.CLEAR))
+        return DeliveryResults(sends, removes, self._results(BatchKind.CLEAR))
 
     def _results(self, kind: BatchKind) -> list[BatchResult]:
         settle = timedelta(seconds=self.context.settings.settle_s)

@@ -33,7 +33,7 @@ _records: Final = ContextVar("consent_retl_records_policies", default=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Proposal:
+class PolicyProposal:
     """A policy at its place, compared with the one in force there.
 
     Args:
@@ -118,16 +118,16 @@ def note_effects(loaded: LoadedPolicy, effects: Sequence[PolicyEffect], expected
         policy_archive().note_expected(loaded.waiting, expected)
 
 
-def proposed(policy: ConsentPolicy, place: str, archive: PolicyArchive) -> Proposal:
+def proposed(policy: ConsentPolicy, place: str, archive: PolicyArchive) -> PolicyProposal:
     """Return the comparison of a policy with the one in force at its place."""
     from airflow_consent_retl.consent import opened, policy_differences
 
     present = archive.in_force(place)
     approvals = archive.approvals(policy.digest, place)
     if present is None:
-        return Proposal(place, policy.digest, None, (), (), is_approved=bool(approvals))
+        return PolicyProposal(place, policy.digest, None, (), (), is_approved=bool(approvals))
     before = archive.policy(present.digest)
-    return Proposal(
+    return PolicyProposal(
         place,
         policy.digest,
         present.digest,
@@ -138,7 +138,7 @@ def proposed(policy: ConsentPolicy, place: str, archive: PolicyArchive) -> Propo
     )
 
 
-def proposal(place: str) -> Proposal:
+def proposal(place: str) -> PolicyProposal:
     """Return the comparison of the policy that is at a place now with the one in force there.
 
     Raises:
@@ -179,7 +179,7 @@ def approve(place: str, *, digest: str, by: str, note: str = "", is_login: bool 
     return policy_archive().approve(policy, place, by=by.strip(), at=datetime.now(UTC), note=note, is_login=is_login)
 
 
-def _held(archive: PolicyArchive, waiting: Proposal) -> ConsentPolicy:
+def _held(archive: PolicyArchive, waiting: PolicyProposal) -> ConsentPolicy:
     if waiting.place == INLINE:
         raise ConfigurationError(
             "policy: `[consent_retl] approval_required` is set, and a document in a DAG has no place that can be "

@@ -82,7 +82,7 @@ def read_workspace(answers: Mapping[str, str | bytes]) -> SegmentWorkspace:
     Raises:
         PolicyError: an answer cannot be read, or a page is missing. The error contains every problem.
     """
-    reader = _Reader()
+    reader = _ApiReader()
     for name, text in answers.items():
         reader.answer(name, text)
     reader.check_pages()
@@ -91,7 +91,7 @@ def read_workspace(answers: Mapping[str, str | bytes]) -> SegmentWorkspace:
     return reader.workspace()
 
 
-class _Reader(DocumentReader):
+class _ApiReader(DocumentReader):
     def __init__(self) -> None:
         super().__init__()
         self._found: dict[str, list[tuple[str, Mapping[str, object]]]] = {name: [] for name in _LISTS}

@@ -64,7 +64,7 @@ def import_segment_categories(
     Raises:
         PolicyError: the document is wrong. The error holds every problem with its JSON path.
     """
-    reader = _Reader(_loaded(destinations, "destinations"))
+    reader = _CategoriesReader(_loaded(destinations, "destinations"))
     loaded = _loaded(document, "$")
     reader.note_repeated(loaded, "$")
     if "integrations" in loaded and "categories" in loaded:
@@ -77,7 +77,7 @@ def import_segment_categories(
     return ImportedPolicy(policy, (*reader.warnings, *reader.left_open(categories)))
 
 
-class _Reader(DocumentReader):
+class _CategoriesReader(DocumentReader):
     def __init__(self, destinations: Mapping[str, object]) -> None:
         super().__init__()
         self.warnings: list[str] = []

@@ -73,7 +73,7 @@ def read_notes(text: str | bytes, *, operators: Collection[str]) -> SegmentNotes
         document = read_json(text.decode() if isinstance(text, bytes) else text)
     except (UnicodeDecodeError, MalformedJsonError):
         raise PolicyError([Problem("$", "the notes are not JSON")]) from None
-    reader = _Reader(operators)
+    reader = _NotesReader(operators)
     found = reader.an_object(document, "$") or {}
     notes = reader.notes(found)
     if reader.problems:
@@ -81,7 +81,7 @@ def read_notes(text: str | bytes, *, operators: Collection[str]) -> SegmentNotes
     return notes
 
 
-class _Reader(DocumentReader):
+class _NotesReader(DocumentReader):
     def __init__(self, operators: Collection[str]) -> None:
         super().__init__()
         self._operators = operators

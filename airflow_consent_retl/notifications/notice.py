@@ -19,7 +19,7 @@ _SHOWN_FIRST = ("read", "permitted", "denied", "accepted", "rejected", "uncertai
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class NoticeReason:
     """The findings of conditions about one sync.
 
     Args:
@@ -47,7 +47,7 @@ class Notice:
     dag_id: str
     run_id: str
     task_id: str
-    findings: Sequence[Finding]
+    findings: Sequence[NoticeReason]
 
     @property
     def subject(self) -> str:
@@ -84,7 +84,7 @@ def _name(outcome: SyncOutcome, notice: Notice) -> str:
     return outcome.sync or outcome.task_id or notice.task_id or notice.dag_id
 
 
-def _block(finding: Finding, name: str) -> list[str]:
+def _block(finding: NoticeReason, name: str) -> list[str]:
     outcome = finding.outcome
     counts = ", ".join(f"{name} {outcome.numbers[name]:,}" for name in _SHOWN_FIRST if name in outcome.numbers)
     details = [counts, _listed("denied because", outcome.denied_by_reason), _source(outcome), finding.page]

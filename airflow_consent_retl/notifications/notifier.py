@@ -11,7 +11,7 @@ from airflow.sdk import BaseNotifier
 from airflow_consent_retl.compat import conf
 from airflow_consent_retl.errors import ConfigurationError, NoticeError
 from airflow_consent_retl.notifications.conditions import Condition
-from airflow_consent_retl.notifications.notice import Finding, Notice
+from airflow_consent_retl.notifications.notice import Notice, NoticeReason
 from airflow_consent_retl.notifications.run_outcomes import is_about_a_run, outcomes_of, run_of
 from airflow_consent_retl.progress import FittedLog, fitted
 from airflow_consent_retl.sight.addresses import sync_page
@@ -75,7 +75,7 @@ class ConsentNotifier(BaseNotifier):
             sentences = [found for condition in asked if (found := condition.found(outcome)) is not None]
             if sentences:
                 page = sync_page(outcome.sync, base=base) if base and outcome.sync else ""
-                findings.append(Finding(outcome, sentences, page))
+                findings.append(NoticeReason(outcome, sentences, page))
         if not findings:
             return None
         if is_about_a_run(context):

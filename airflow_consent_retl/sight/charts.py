@@ -49,7 +49,7 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class ChartBar:
     """One column of a chart: where it begins and how wide it is, in percent of the plot, and its segments."""
 
     label: str
@@ -97,7 +97,7 @@ class ColumnChart:
     unit: str
     label: str
     series: Sequence[Series]
-    columns: Sequence[Column]
+    columns: Sequence[ChartBar]
     ticks: Sequence[Tick]
     shown: Sequence[int]
 
@@ -139,7 +139,7 @@ def column_chart(
     )
 
 
-def _column(place: int, text: str, count: int, series: Sequence[Series], *, highest: float) -> Column:
+def _column(place: int, text: str, count: int, series: Sequence[Series], *, highest: float) -> ChartBar:
     values = [one.values[place] for one in series]
     tops = accumulate(values)
     segments = [
@@ -148,7 +148,7 @@ def _column(place: int, text: str, count: int, series: Sequence[Series], *, high
         if value
     ]
     left, width = _slots(count)
-    return Column(text, left(place), width, segments, values)
+    return ChartBar(text, left(place), width, segments, values)
 
 
 def _check(labels: Sequence[str], series: Sequence[Series]) -> None:

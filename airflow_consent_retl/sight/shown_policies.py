@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.errors import ConsentRetlError, RefusedError
-from airflow_consent_retl.hooks.approving import Proposal, approval_required, proposed
+from airflow_consent_retl.hooks.approving import PolicyProposal, approval_required, proposed
 from airflow_consent_retl.hooks.central_policy import INLINE, central_policy
 from airflow_consent_retl.hooks.policies import read_policy
 from airflow_consent_retl.reports.policy_record import PolicyEntry, policy_record
@@ -45,7 +45,7 @@ class WaitingPolicy:
 
     policy: ConsentPolicy
     needs: Sequence[DestinationNeed]
-    proposal: Proposal
+    proposal: PolicyProposal
     needs_approval: bool
     approvals: Sequence[str]
     people: Sequence[PolicyEffect]

@@ -9,7 +9,7 @@ from contextlib import suppress
 import pyarrow as pa
 import pytest
 
-from airflow_consent_retl.databases.source import ModelQuery, Source, source_of
+from airflow_consent_retl.databases.source import DatabaseSource, ModelQuery, source_of
 from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, ModelError
 from airflow_consent_retl.hooks.sql import sql_hook
 from airflow_consent_retl.testing.database_stand_in import DatabaseStandIn
@@ -84,18 +84,18 @@ def read_rows(database: DatabaseStandIn, sql: str, *, key: str | None = None) ->
     return _read(source_of(sql_hook(database.conn_id), query))
 
 
-def _source(database: DatabaseStandIn, sql: str, *, columns: tuple[str, ...] | None = None) -> Source:
+def _source(database: DatabaseStandIn, sql: str, *, columns: tuple[str, ...] | None = None) -> DatabaseSource:
     query = ModelQuery(conn_id=database.conn_id, sql=sql, primary_key=database.key, columns=columns)
     return source_of(sql_hook(database.conn_id), query)
 
 
-def _read(source: Source) -> pa.Table:
+def _read(source: DatabaseSource) -> pa.Table:
     with source.reading() as rows:
         batches = list(rows.batches)
     return pa.Table.from_batches(batches) if batches else rows.schema.empty_table()
 
 
-def _cancel_until_over(source: Source, is_over: threading.Event, began: list[float]) -> None:
+def _cancel_until_over(source: DatabaseSource, is_over: threading.Event, began: list[float]) -> None:
     # A cancellation before the query has begun has no effect.
     while not source.is_running and not is_over.wait(_CANCEL_INTERVAL_S):
         pass

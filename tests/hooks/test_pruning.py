@@ -26,8 +26,8 @@ from airflow_consent_retl.contract import Batch, Destination, Outcomes
 from airflow_consent_retl.contract.pruned import Pruned
 from airflow_consent_retl.delivery.ledger.records import sync_name
 from airflow_consent_retl.destinations.files.destination import FilesDestination
+from airflow_consent_retl.destinations.files.export_retention import prune_versions
 from airflow_consent_retl.destinations.files.options import FilesOptions
-from airflow_consent_retl.destinations.files.pruning import prune_versions
 from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
 from airflow_consent_retl.hooks.ledgers import open_ledger
 from airflow_consent_retl.hooks.pruning import prune

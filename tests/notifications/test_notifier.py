@@ -12,7 +12,7 @@ from support.airflow_run import Airflow
 
 from airflow_consent_retl.errors import ConfigurationError, NoticeError
 from airflow_consent_retl.notifications import ConsentNotifier, NothingSent, PartialSuccess, PolicyChanged, RejectedRate
-from airflow_consent_retl.notifications.notice import Finding, Notice
+from airflow_consent_retl.notifications.notice import Notice, NoticeReason
 from airflow_consent_retl.notifications.run_outcomes import outcomes_of
 from airflow_consent_retl.signals.outcome import SyncOutcome
 
@@ -112,7 +112,7 @@ def test_a_notifier_without_notifiers_or_conditions_is_refused(wrong: dict[str, 
 
 def test_a_notice_about_very_many_syncs_fits_a_screen() -> None:
     long = replace(PARTIAL, model="m" * 300, denied_by_reason={f"C{n:04d}:" + "x" * 60: n for n in range(50)})
-    findings = [Finding(long, ["a sentence " * 30] * 7, page="https://a.example.com/" + "p" * 500)] * 100
+    findings = [NoticeReason(long, ["a sentence " * 30] * 7, page="https://a.example.com/" + "p" * 500)] * 100
 
     lines = Notice("d", "r", "", findings).text.splitlines()
 
@@ -124,7 +124,7 @@ def test_a_notice_about_very_many_syncs_fits_a_screen() -> None:
 def test_markup_in_a_name_is_no_markup_in_an_email() -> None:
     named = replace(PARTIAL, model="<b>people</b>")
 
-    assert "&lt;b&gt;people&lt;/b&gt;/webhook" in Notice("d", "r", "", [Finding(named, ["x"])]).html
+    assert "&lt;b&gt;people&lt;/b&gt;/webhook" in Notice("d", "r", "", [NoticeReason(named, ["x"])]).html
 
 
 @pytest.mark.usefixtures("warehouse", "policy", "crm")

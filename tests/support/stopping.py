@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from airflow_consent_retl.databases.source import Source
+from airflow_consent_retl.databases.source import DatabaseSource
 
 # Far longer than any of this takes, even on a busy machine.
 PATIENCE_S = 60
@@ -48,7 +48,7 @@ def stopped_when(has_begun: Callable[[], object]) -> Iterator[None]:
         signal.signal(signal.SIGUSR1, before)
 
 
-def cancel_until_over(source: Source, is_under_way: Callable[[], object]) -> None:
+def cancel_until_over(source: DatabaseSource, is_under_way: Callable[[], object]) -> None:
     """Cancel a running query repeatedly until it has ended."""
     _wait_until(is_under_way)
     deadline = time.monotonic() + PATIENCE_S

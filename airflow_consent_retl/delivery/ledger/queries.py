@@ -69,12 +69,12 @@ def all_syncs(
     )
     for row in connection.execute(query):
         found = row._mapping
-        version = None if found[versions.c.number] is None else version_of(_Part(versions, found))
-        delivery = None if found[deliveries.c.id] is None else delivery_of(_Part(deliveries, found))
-        yield _Part(syncs, found), version, delivery
+        version = None if found[versions.c.number] is None else version_of(_RunPart(versions, found))
+        delivery = None if found[deliveries.c.id] is None else delivery_of(_RunPart(deliveries, found))
+        yield _RunPart(syncs, found), version, delivery
 
 
-class _Part:
+class _RunPart:
     """The columns of one table in a row of several tables."""
 
     def __init__(self, table: sa.Table, found: sa.RowMapping) -> None:

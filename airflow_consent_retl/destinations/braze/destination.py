@@ -21,15 +21,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_consent_retl.destinations.braze import VENDOR
 from airflow_consent_retl.destinations.braze.braze_answers import outcomes_of_tracking
-from airflow_consent_retl.destinations.braze.identifiers import Identifier
-from airflow_consent_retl.destinations.braze.opt_outs import (
+from airflow_consent_retl.destinations.braze.options import WITHDRAWAL_CHOICES, BrazeOptions
+from airflow_consent_retl.destinations.braze.questions import (
     GLOBAL_STATES,
     GROUP,
     MOST_USERS,
     UNSUBSCRIBED,
     BrazeQuestions,
 )
-from airflow_consent_retl.destinations.braze.options import WITHDRAWAL_CHOICES, BrazeOptions
+from airflow_consent_retl.destinations.braze.user_identifiers import Identifier
 from airflow_consent_retl.destinations.braze.user_objects import GRANTING, ended, object_of, track_body, wrong_fields
 from airflow_consent_retl.destinations.http.account_destination import AccountDestination
 from airflow_consent_retl.destinations.http.bodies import Row, ShapedRows, json_body

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_consent_retl.destinations.braze.opt_outs import GLOBAL_STATES, GROUP, UNSUBSCRIBED
+from airflow_consent_retl.destinations.braze.questions import GLOBAL_STATES, GROUP, UNSUBSCRIBED
 from airflow_consent_retl.destinations.http.bodies import Row, UnfitRowError
 from airflow_consent_retl.destinations.http.text_values import is_nested
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from airflow_consent_retl.destinations.braze.identifiers import Identifier
+    from airflow_consent_retl.destinations.braze.user_identifiers import Identifier
 
 NULL_IN_LIST: Final = "null_in_list"
 UNKNOWN_STATE: Final = "unknown_state"

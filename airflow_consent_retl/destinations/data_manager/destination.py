@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 from airflow_consent_retl.contract.account_rate import AccountRate
 from airflow_consent_retl.contract.dataset_name import DatasetName
 from airflow_consent_retl.contract.destination import Destination, Limits, Load
+from airflow_consent_retl.contract.opened import opened
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.destinations.data_manager.accounts import OVER_QUOTA, GoogleTarget
+from airflow_consent_retl.destinations.data_manager.consent_signals import SIGNALS
 from airflow_consent_retl.destinations.data_manager.members import field_of
-from airflow_consent_retl.destinations.data_manager.signals import SIGNALS
 from airflow_consent_retl.destinations.http.account_pace import AccountPace
 from airflow_consent_retl.destinations.http.pace import Pace
-from airflow_consent_retl.errors import ConfigurationError, DestinationError
+from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.progress import module_log
 
 if TYPE_CHECKING:
@@ -139,15 +140,14 @@ class DataManagerDestination(Destination):
         """End waits and running calls, and close the connection."""
         self._close(give_up=True)
 
-    def opened(self) -> Load:
-        """Return the load that was opened.
+    @property
+    def load(self) -> Load:
+        """The load.
 
         Raises:
-            DestinationError: none was.
+            DestinationError: the destination was not opened.
         """
-        if self._load is None:
-            raise DestinationError(f"the {self._place.noun} was not opened")
-        return self._load
+        return opened(self._load, f"the {self._place.noun}")
 
     def check_consent(self, load: Load) -> None:
         """Check that people may be sent.

@@ -11,8 +11,8 @@ from airflow_consent_retl.destinations.data_manager.members import ADDRESS_FIELD
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.data_manager.accounts import GoogleAccount, GoogleTarget
+    from airflow_consent_retl.destinations.data_manager.consent_signals import Consent
     from airflow_consent_retl.destinations.data_manager.members import EncodedRows
-    from airflow_consent_retl.destinations.data_manager.signals import Consent
 
 _GRANTED = int(types.ConsentStatus.CONSENT_GRANTED)
 _DENIED = int(types.ConsentStatus.CONSENT_DENIED)

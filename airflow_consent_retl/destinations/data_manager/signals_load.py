@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_consent_retl.destinations.data_manager.signals import SIGNALS, check_answered, check_signals
+from airflow_consent_retl.destinations.data_manager.consent_signals import SIGNALS, check_answered, check_signals
 from airflow_consent_retl.operators.spec_load import SpecLoadOperator
 
 if TYPE_CHECKING:

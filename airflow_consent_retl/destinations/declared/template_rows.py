@@ -14,7 +14,7 @@ import msgspec
 from airflow_consent_retl.destinations.declared.placeholders import EachRow, FieldValue, OtherFields, ParameterValue
 from airflow_consent_retl.destinations.declared.row_references import at
 from airflow_consent_retl.destinations.http.bodies import Row, ShapedRows, UnfitRowError
-from airflow_consent_retl.destinations.http.sending import NO_ENDPOINT
+from airflow_consent_retl.destinations.http.http_delivery import NO_ENDPOINT
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -95,6 +95,6 @@ class FilesOptions(DestinationSpec):
     @classmethod
     def prune_place(cls, place: str, *, dry_run: bool) -> list[Pruned]:
         """Delete the older versions in a folder that `retention.file_versions` does not keep, and return them."""
-        from airflow_consent_retl.destinations.files.pruning import prune_versions
+        from airflow_consent_retl.destinations.files.export_retention import prune_versions
 
         return prune_versions(place, dry_run=dry_run)

@@ -18,6 +18,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
+from airflow_consent_retl.destinations.data_manager.consent_signals import (
+    SIGNALS,
+    Consent,
+    consents_of,
+    pieces_by_consent,
+)
 from airflow_consent_retl.destinations.data_manager.destination import DataManagerDestination, outcomes_of
 from airflow_consent_retl.destinations.data_manager.members import (
     NO_IDENTIFIER,
@@ -25,7 +31,6 @@ from airflow_consent_retl.destinations.data_manager.members import (
     MemberEncoder,
     identified_by,
 )
-from airflow_consent_retl.destinations.data_manager.signals import SIGNALS, Consent, consents_of, pieces_by_consent
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -67,7 +72,7 @@ class GoogleCustomerMatchDestination(DataManagerDestination):
 
     def send(self, batch: Batch) -> Outcomes:
         """Add a batch's rows; each accepted row is pending under its request's id."""
-        load = self.opened()
+        load = self.load
         self.check_consent(load)
         encoded = self._encoder_of(load).encode(batch.rows)
         self.note_omitted(encoded.omitted)
@@ -98,7 +103,7 @@ class GoogleCustomerMatchDestination(DataManagerDestination):
         return self._removed(batch, identified_by(fields, batch.rows.schema.names))
 
     def _removed(self, batch: Batch, fields: Sequence[str]) -> Outcomes:
-        load = self.opened()
+        load = self.load
         columns = {name: batch.rows.column(name).to_pylist() for name in fields}
         encoded = EncodedRows(columns=columns, refused={}, omitted={})
         return self._change("remove", encoded, None, batch.rows.num_rows, load)

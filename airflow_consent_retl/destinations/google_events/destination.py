@@ -26,9 +26,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
+from airflow_consent_retl.destinations.data_manager.consent_signals import pieces_by_consent
 from airflow_consent_retl.destinations.data_manager.destination import DataManagerDestination, outcomes_of
 from airflow_consent_retl.destinations.data_manager.members import NO_IDENTIFIER
-from airflow_consent_retl.destinations.data_manager.signals import pieces_by_consent
 from airflow_consent_retl.destinations.google_events.events import EventEncoder
 from airflow_consent_retl.errors import DestinationError
 
@@ -70,7 +70,7 @@ class GoogleEventsDestination(DataManagerDestination):
         """Send a batch's events; each accepted one is pending under its request's id."""
         from airflow_consent_retl.destinations.google_events.event_messages import message_of
 
-        load = self.opened()
+        load = self.load
         self.check_consent(load)
         encoded = self._encoder(load).encode(batch.rows)
         self.note_omitted(encoded.omitted)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from airflow_consent_retl.destinations.data_manager.consent_signals import SIGNALS, Consent, consents_of
 from airflow_consent_retl.destinations.data_manager.members import (
     ADDRESS_FIELDS,
     NO_IDENTIFIER,
@@ -21,7 +22,6 @@ from airflow_consent_retl.destinations.data_manager.members import (
     MemberEncoder,
     is_identifier,
 )
-from airflow_consent_retl.destinations.data_manager.signals import SIGNALS, Consent, consents_of
 from airflow_consent_retl.destinations.data_manager.texts import is_text, texts_of
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.near import suggestion

@@ -14,16 +14,15 @@ from airflow_consent_retl.destinations.http.purpose import Purpose
 from airflow_consent_retl.destinations.http.subscriptions import SubscriptionRules
 from airflow_consent_retl.destinations.http.throttle import Throttle
 from airflow_consent_retl.destinations.http.written_rows import written
-from airflow_consent_retl.errors import DestinationError
 
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Batch, Load, WriteMode
     from airflow_consent_retl.contract.outcomes import Outcomes
     from airflow_consent_retl.destinations.http.address import HttpAddress
+    from airflow_consent_retl.destinations.http.batch_steps import BatchSteps
     from airflow_consent_retl.destinations.http.client import Answer
     from airflow_consent_retl.destinations.http.found_records import FoundRecords
     from airflow_consent_retl.destinations.http.purpose import BodyEncoder, ReadAnswer
-    from airflow_consent_retl.destinations.http.steps import BatchSteps
     from airflow_consent_retl.destinations.http.vendor import Vendor
 
 _STATE_REFUSED = (
@@ -105,17 +104,6 @@ class AccountDestination(HttpDestination, Generic[Options]):
         """None: every release recorded this text."""
         return ()
 
-    @property
-    def load(self) -> Load:
-        """The load.
-
-        Raises:
-            DestinationError: the destination was not opened.
-        """
-        if self._load is None:
-            raise DestinationError(f"the {self.name} was not opened")
-        return self._load
-
     def is_own_code(self, code: str) -> bool:
         """Return whether a code is a status, or one of the vendor's own."""
         return code in self.own_codes or super().is_own_code(code)
@@ -175,9 +163,7 @@ class AccountDestination(HttpDestination, Generic[Options]):
         Raises:
             DestinationError: the destination was not opened; otherwise as `Destination.send`.
         """
-        if self._delivery is None:
-            raise DestinationError(f"the {self.name} was not opened")
-        return self._delivery.deliver(batch, purpose)
+        return self._opened_delivery().deliver(batch, purpose)
 
     def commit(self) -> None:
         """Close the connections, and say how many opt-outs the vendor keeps."""

@@ -20,7 +20,7 @@ import certifi
 import httpcore
 
 from airflow_consent_retl.destinations.http.attempt import AttemptError
-from airflow_consent_retl.destinations.http.causes import UNKNOWN_NAME, no_connection
+from airflow_consent_retl.destinations.http.connection_causes import UNKNOWN_NAME, no_connection
 from airflow_consent_retl.destinations.http.guard import refusal
 from airflow_consent_retl.destinations.http.retry import retry_after_s
 from airflow_consent_retl.errors import DestinationError

@@ -13,12 +13,13 @@ import pyarrow as pa
 from airflow_consent_retl.contract.account_rate import AccountRate
 from airflow_consent_retl.contract.dataset_name import DatasetName
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
+from airflow_consent_retl.contract.opened import opened
 from airflow_consent_retl.destinations.http.account_pace import AccountPace
+from airflow_consent_retl.destinations.http.batch_steps import BatchSteps
+from airflow_consent_retl.destinations.http.http_delivery import HttpDelivery
 from airflow_consent_retl.destinations.http.jobs import JobReader, JobRows
 from airflow_consent_retl.destinations.http.pace import Pace
-from airflow_consent_retl.destinations.http.sending import HttpDelivery
-from airflow_consent_retl.destinations.http.steps import BatchSteps
-from airflow_consent_retl.errors import ConfigurationError, DestinationError
+from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.values.json_rows import SentObjects
 
 if TYPE_CHECKING:
@@ -154,6 +155,18 @@ class HttpDestination(Destination):
         self._http_pace = self._shared_pace(load)
         self._delivery = HttpDelivery(self.name, self._address, self._http_options, load, pace=self._http_pace)
 
+    @property
+    def load(self) -> Load:
+        """The load.
+
+        Raises:
+            DestinationError: the destination was not opened.
+        """
+        return opened(self._load, f"the {self.name}")
+
+    def _opened_delivery(self) -> HttpDelivery:
+        return opened(self._delivery, f"the {self.name}")
+
     def _shared_pace(self, load: Load) -> Pace:
         limits = self.limits
         rates, own = limits.account_rates, self._http_pace
@@ -181,26 +194,22 @@ class HttpDestination(Destination):
 
     def send(self, batch: Batch) -> Outcomes:
         """Send a batch, retry where that may help, and cut it into pieces where it is too large."""
-        if self._sending is None or self._delivery is None:
-            raise DestinationError(f"the {self.name} was not opened")
-        return self._delivery.deliver(batch, self._sending)
+        return self._opened_delivery().deliver(batch, opened(self._sending, f"the {self.name}"))
 
     def remove(self, batch: Batch) -> Outcomes:
         """Send a removal, with retries and pieces as in `send`."""
-        if self._delivery is None:
-            raise DestinationError(f"the {self.name} was not opened")
+        delivery = self._opened_delivery()
         if self._removing is None:
             raise ConfigurationError(f"the primary key is not mapped: the {self.name} removes people by it")
-        return self._delivery.deliver(batch, self._removing)
+        return delivery.deliver(batch, self._removing)
 
     def clear(self, batch: Batch, fields: Sequence[str]) -> Outcomes:
         """Send people with fields that are null, with retries and pieces as in `send`."""
-        if self._delivery is None or self._load is None:
-            raise DestinationError(f"the {self.name} was not opened")
-        purpose = self.clearing(self._load, fields)
+        delivery = self._opened_delivery()
+        purpose = self.clearing(self.load, fields)
         if purpose is None:
             raise ConfigurationError(f"the primary key is not mapped: the {self.name} clears fields by it")
-        return self._delivery.deliver(Batch(key=batch.key, rows=filled_with_nulls(batch.rows, fields)), purpose)
+        return delivery.deliver(Batch(key=batch.key, rows=filled_with_nulls(batch.rows, fields)), purpose)
 
     def confirm(self, request_id: str, rows: int) -> Outcomes | None:
         """Ask about a job, and read its results once it ended."""
@@ -227,10 +236,8 @@ class HttpDestination(Destination):
         Raises:
             DestinationError: the destination was not opened.
         """
-        if self._delivery is None:
-            raise DestinationError(f"the {self.name} was not opened")
         return BatchSteps(
-            self._delivery,
+            self._opened_delivery(),
             self._address,
             batch,
             refuse=refuse,

@@ -11,7 +11,7 @@ from hashlib import sha256
 
 from airflow_consent_retl.contract.destination import Batch
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
-from airflow_consent_retl.destinations.http.sending import NOT_SENT
+from airflow_consent_retl.destinations.http.http_delivery import NOT_SENT
 from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError
 
 # Enough to find four rows in 10,000; after so many refusals without a success, the request itself is wrong.

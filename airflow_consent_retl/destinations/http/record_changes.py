@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from airflow_consent_retl.contract.outcomes import Outcomes
 
 if TYPE_CHECKING:
+    from airflow_consent_retl.destinations.http.batch_steps import BatchSteps
     from airflow_consent_retl.destinations.http.found_records import FoundRecords, Record
     from airflow_consent_retl.destinations.http.purpose import ReadAnswer
-    from airflow_consent_retl.destinations.http.steps import BatchSteps
 
 
 @dataclass(frozen=True, slots=True)

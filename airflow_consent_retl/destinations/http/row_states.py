@@ -21,10 +21,10 @@ from airflow_consent_retl.destinations.http.subscriptions import after_a_change,
 from airflow_consent_retl.destinations.http.text_values import texts_of
 
 if TYPE_CHECKING:
+    from airflow_consent_retl.destinations.http.batch_steps import BatchSteps
     from airflow_consent_retl.destinations.http.client import Answer
     from airflow_consent_retl.destinations.http.found_records import Record
     from airflow_consent_retl.destinations.http.responses import SentRows
-    from airflow_consent_retl.destinations.http.steps import BatchSteps
     from airflow_consent_retl.destinations.http.subscriptions import AddressStates, SubscriptionRules
 
 States = dict[str, Outcome | str]

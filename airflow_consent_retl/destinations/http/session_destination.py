@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from airflow_consent_retl.contract.destination import Destination, Limits
+from airflow_consent_retl.contract.opened import opened
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes
 from airflow_consent_retl.destinations.http.attempt import AttemptError
 from airflow_consent_retl.destinations.http.batch_jobs import worst
 from airflow_consent_retl.destinations.http.options import HttpOptions
 from airflow_consent_retl.destinations.http.session_api import RefusedCallError, SessionApi, call_error
-from airflow_consent_retl.errors import DestinationError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -102,9 +102,7 @@ class SessionDestination(Destination, Generic[Options, Api, State]):
         Raises:
             DestinationError: the destination was not opened.
         """
-        if self._load is None:
-            raise DestinationError(f"{self.name} was not opened")
-        return self._load
+        return opened(self._load, self.name)
 
     @contextmanager
     def calling(self) -> Iterator[Api]:
@@ -114,10 +112,9 @@ class SessionDestination(Destination, Generic[Options, Api, State]):
             DestinationError: the destination was not opened, or a call was refused.
             DestinationUnavailableError: another try may help.
         """
-        if self._api is None:
-            raise DestinationError(f"{self.name} was not opened")
+        api = opened(self._api, self.name)
         try:
-            yield self._api
+            yield api
         except (AttemptError, RefusedCallError) as failure:
             raise call_error(failure, self.name) from None
 

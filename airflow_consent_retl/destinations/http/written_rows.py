@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from airflow_consent_retl.contract.destination import Batch
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes
+from airflow_consent_retl.destinations.http.http_delivery import NOT_SENT
 from airflow_consent_retl.destinations.http.responses import ACCEPTED, NOT_FOUND
-from airflow_consent_retl.destinations.http.sending import NOT_SENT
 from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError
 
 if TYPE_CHECKING:

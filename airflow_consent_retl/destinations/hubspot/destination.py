@@ -50,17 +50,17 @@ from airflow_consent_retl.destinations.hubspot.contacts import (
     subscription_of,
 )
 from airflow_consent_retl.destinations.hubspot.options import WITHDRAWAL_CHOICES, HubSpotOptions
-from airflow_consent_retl.destinations.hubspot.subscriptions import SubscriptionStates
+from airflow_consent_retl.destinations.hubspot.subscription_states import SubscriptionStates
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Batch, Load
     from airflow_consent_retl.contract.outcomes import Outcome, Outcomes
     from airflow_consent_retl.destinations.http.address import HttpAddress
+    from airflow_consent_retl.destinations.http.batch_steps import BatchSteps
     from airflow_consent_retl.destinations.http.bodies import Row
     from airflow_consent_retl.destinations.http.found_records import Record
     from airflow_consent_retl.destinations.http.purpose import Purpose
-    from airflow_consent_retl.destinations.http.steps import BatchSteps
     from airflow_consent_retl.destinations.http.vendor import Vendor
 
 _CONTACTS = "/crm/objects/2026-09/contacts"

@@ -46,10 +46,10 @@ if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Load
     from airflow_consent_retl.contract.outcomes import Outcomes
     from airflow_consent_retl.destinations.http.address import HttpAddress
+    from airflow_consent_retl.destinations.http.batch_steps import BatchSteps
     from airflow_consent_retl.destinations.http.found_records import FoundRecords
     from airflow_consent_retl.destinations.http.jobs import Job
     from airflow_consent_retl.destinations.http.purpose import Purpose
-    from airflow_consent_retl.destinations.http.steps import BatchSteps
     from airflow_consent_retl.destinations.http.vendor import Vendor
 
 # Their jobs cannot be asked about: what they did can.

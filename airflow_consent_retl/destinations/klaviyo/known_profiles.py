@@ -21,9 +21,9 @@ from airflow_consent_retl.destinations.http.text_values import folded
 from airflow_consent_retl.errors import DestinationError
 
 if TYPE_CHECKING:
+    from airflow_consent_retl.destinations.http.batch_steps import BatchSteps
     from airflow_consent_retl.destinations.http.client import Answer
     from airflow_consent_retl.destinations.http.responses import SentRows
-    from airflow_consent_retl.destinations.http.steps import BatchSteps
 
 _KEYS_IN_A_FILTER = 50
 

@@ -41,7 +41,7 @@ from airflow_consent_retl.destinations.salesforce.consent_objects import (
     changed_lines,
     check_answers,
 )
-from airflow_consent_retl.destinations.salesforce.job_reader import JobReader, KnownObject
+from airflow_consent_retl.destinations.salesforce.job_reader import KnownObject, SalesforceJobReader
 from airflow_consent_retl.destinations.salesforce.options import WITHDRAWAL_CHOICES, SalesforceOptions
 from airflow_consent_retl.destinations.salesforce.record_csv import EMPTY, LINES
 from airflow_consent_retl.destinations.salesforce.status_codes import STATUS_CODES
@@ -71,7 +71,7 @@ class SalesforceDestination(SessionDestination[SalesforceOptions, SalesforceApi,
     name: ClassVar[str] = "Salesforce"
     withdrawal_choices: ClassVar[Mapping[str, str]] = WITHDRAWAL_CHOICES
     _encoder: RecordEncoder
-    _reader: JobReader
+    _reader: SalesforceJobReader
 
     def __init__(
         self, connect: Callable[[], Salesforce], options: SalesforceOptions, *, domain: str, user: str
@@ -118,7 +118,7 @@ class SalesforceDestination(SessionDestination[SalesforceOptions, SalesforceApi,
         # A column such as `Account.Key__c` finds a parent; its relation is not in the description under this name.
         named = [name for name in self._encoder.fields if load.rows and not {".", ":"} & set(name)]
         known.check_fields([*named, *self._options.clear_fields])
-        self._reader = JobReader(api, known, self._points, self._flags)
+        self._reader = SalesforceJobReader(api, known, self._points, self._flags)
         if api.budget is not None and load.rows:
             api.budget.announce(_CALLS_OF_A_JOB * -(-load.rows // self._options.batch_rows))
 

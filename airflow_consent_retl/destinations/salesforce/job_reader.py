@@ -78,7 +78,7 @@ class KnownObject:
             )
 
 
-class JobReader:
+class SalesforceJobReader:
     """Reads the results of jobs once each, and finds people in them. Any number of threads may call.
 
     Args:

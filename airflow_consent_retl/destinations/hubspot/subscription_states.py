@@ -13,10 +13,10 @@ from airflow_consent_retl.destinations.hubspot.contacts import UNSUBSCRIBED, inp
 
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.outcomes import Outcome, Outcomes
+    from airflow_consent_retl.destinations.http.batch_steps import BatchSteps
     from airflow_consent_retl.destinations.http.client import Answer
     from airflow_consent_retl.destinations.http.purpose import ReadAnswer
     from airflow_consent_retl.destinations.http.responses import SentRows
-    from airflow_consent_retl.destinations.http.steps import BatchSteps
     from airflow_consent_retl.destinations.hubspot.options import HubSpotOptions
 
 MOST_INPUTS: Final = 100

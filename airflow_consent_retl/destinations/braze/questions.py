@@ -16,11 +16,11 @@ from airflow_consent_retl.destinations.http.text_values import folded
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.account_rate import AccountRate
     from airflow_consent_retl.contract.outcomes import Outcomes
-    from airflow_consent_retl.destinations.braze.identifiers import Identifier
+    from airflow_consent_retl.destinations.braze.user_identifiers import Identifier
+    from airflow_consent_retl.destinations.http.batch_steps import BatchSteps
     from airflow_consent_retl.destinations.http.client import Answer
     from airflow_consent_retl.destinations.http.found_records import Record
     from airflow_consent_retl.destinations.http.responses import SentRows
-    from airflow_consent_retl.destinations.http.steps import BatchSteps
 
 GROUP: Final = "subscription_groups."
 UNSUBSCRIBED: Final = "unsubscribed"

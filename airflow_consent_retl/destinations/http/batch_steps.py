@@ -11,8 +11,8 @@ import msgspec
 
 from airflow_consent_retl.contract.destination import Batch
 from airflow_consent_retl.contract.outcomes import Outcomes, RowStatus
+from airflow_consent_retl.destinations.http.http_delivery import NOT_SENT, HttpDelivery
 from airflow_consent_retl.destinations.http.purpose import Purpose
-from airflow_consent_retl.destinations.http.sending import NOT_SENT, HttpDelivery
 from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError
 from airflow_consent_retl.values.json_rows import JsonRows
 
