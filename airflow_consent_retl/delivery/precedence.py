@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.delivery.mapped import MappedList, check_mapped
@@ -77,7 +78,8 @@ def may_add(context: SyncContext, permitted: PermittedRows, *, asks_again: bool)
 def source_of(context: SyncContext, permitted: PermittedRows) -> SourceRecord:
     """Return what a permitted set read, for the ledger."""
     manifest = permitted.manifest
-    return source_record(manifest.source, as_of=manifest.data_time, newest=context.lease.newest().source)
+    record = source_record(manifest.source, as_of=manifest.data_time, newest=context.lease.newest().source)
+    return replace(record, sizes=tuple(size.model_copy(update={"chain": ()}) for size in manifest.source_sizes))
 
 
 def _expanded(context: SyncContext, permitted: PermittedRows, index: int) -> MappedList:

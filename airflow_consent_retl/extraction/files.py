@@ -23,6 +23,7 @@ from airflow_consent_retl.storage.manifest import (
     ModelSource,
     Part,
     SnapshotManifest,
+    SourceSize,
     sql_sha256,
 )
 from airflow_consent_retl.storage.part_writer import PartWriter, repeating_columns
@@ -97,6 +98,7 @@ class SnapshotWriter:
         read_at: datetime,
         as_of: datetime | None = None,
         linked: LinkedPeople | None = None,
+        source_sizes: tuple[SourceSize, ...] = (),
     ) -> tuple[SnapshotManifest, ManifestRef]:
         """Check the primary key, write the manifest, and return the manifest and its reference.
 
@@ -105,6 +107,7 @@ class SnapshotWriter:
             read_at: a time before the query started.
             as_of: the time that the rows stand for, as the model declares it.
             linked: the people who are linked to the model's.
+            source_sizes: of the consent sources with a limit.
 
         Raises:
             ModelError: ids are NULL or occur more than once.
@@ -133,6 +136,7 @@ class SnapshotWriter:
             parts=parts,
             rows=self.rows,
             size_bytes=sum(part.size_bytes for part in parts),
+            source_sizes=source_sizes,
         )
         digest = self._folder.publish(manifest.to_json())
         return manifest, ManifestRef(

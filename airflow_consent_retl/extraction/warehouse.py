@@ -129,6 +129,7 @@ def warehouse_snapshot(
             size_bytes=0,
             table=WarehouseTable(namespace=table.schema, name=table.name),
             linked=linked,
+            source_sizes=() if sizes is None else sizes.found(read_at),
         )
         yield manifest, table
         undo.pop_all()

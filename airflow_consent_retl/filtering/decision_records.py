@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.filtering.decided import DecidedSignatures
     from airflow_consent_retl.progress import TaskLog
-    from airflow_consent_retl.storage.manifest import PermittedManifest
+    from airflow_consent_retl.storage.manifest import PermittedManifest, SourceSize
     from airflow_consent_retl.storage.records.stream import RecordStream
     from airflow_consent_retl.storage.records.subjects import RecordKey
 
@@ -47,6 +47,7 @@ class DecidedRun:
     policy_source: str
     snapshot_sha256: str
     rows_read: int
+    source_sizes: tuple[SourceSize, ...] = ()
 
 
 def decided_run(permitted: PermittedManifest) -> DecidedRun:
@@ -60,6 +61,7 @@ def decided_run(permitted: PermittedManifest) -> DecidedRun:
         policy_source=permitted.policy_source,
         snapshot_sha256=permitted.snapshot_sha256,
         rows_read=permitted.rows_read,
+        source_sizes=permitted.source_sizes,
     )
 
 

@@ -260,6 +260,7 @@ class ConsentFilterOperator(LineageMethods, ConsentRetlOperator):
             rows_for_nobody=counts.for_nobody,
             conflicts={str(category): rows for category, rows in counts.conflicts.items()},
             staged=written.tables,
+            source_sizes=manifest.source_sizes,
         )
 
     def _reference(self, permitted: PermittedManifest, folder: Folder, digest: str) -> dict[str, object]:

@@ -168,7 +168,7 @@ class ExtractModelOperator(LineageMethods, DatedSqlOperator):
         workspace = open_workspace(self.workspace, source=source, model=self.model, log=self.log, context=context)
         if self.deferrable and self._submitted is None and can_submit(workspace.hook_of(None)):
             self._submit(workspace, source)
-        sizes = source_sizes(workspace.documents, self.model)
+        sizes = source_sizes(workspace.documents, self.model, warn=self.log.warning)
         started = time.monotonic()
         self._workspace = workspace
         try:
@@ -178,7 +178,7 @@ class ExtractModelOperator(LineageMethods, DatedSqlOperator):
         finally:
             self._workspace = None
         self._published = manifest, reference
-        sizes.keep(sources)
+        sizes.keep(sources, at=manifest.read_at)
         self._log_summary(manifest, reference.manifest, duration_s=time.monotonic() - started)
         return reference.to_xcom()
 

@@ -145,6 +145,7 @@ def load_context(
     Arguments and errors as for `load_sync`, without those about the target.
     """
     from airflow_consent_retl.delivery.context import SyncContext
+    from airflow_consent_retl.delivery.lost_sizes import check_sizes
     from airflow_consent_retl.hooks.lost_policies import check_history
     from airflow_consent_retl.operators.present_consent import present_asker
     from airflow_consent_retl.storage.location import list_size, subject_key, sync_folder
@@ -160,6 +161,7 @@ def load_context(
         allow_older=load.allow_older,
         log=load.log,
     )
+    check_sizes(lease, permitted.manifest)
     asker = None if asker is None else asker.since(lease.required())
     kept_in = sync_folder(workspace, lease.sync, epoch=lease.epoch) if folder is None else folder
     store = found.place.store(kept_in, lease.sync, asker)

@@ -62,7 +62,7 @@ def asker_of(
         log=log,
         read_forgotten=partial(forgotten_people, workspace or manifest.workspace, manifest.model),
         # The extraction's, wherever the load keeps its own state.
-        read_sizes=partial(source_sizes, manifest.workspace, manifest.model),
+        read_sizes=partial(source_sizes, manifest.workspace, manifest.model, warn=log.warning),
         answers=manifest.destinations[destination].answers,
     )
 

@@ -204,6 +204,8 @@ def _asker(
         log=task.log,
         withdrawn_at=task.withdrawn_at,
         read_forgotten=lambda: forgotten_people(task.workspace, task.model),
-        read_sizes=lambda: source_sizes(task.workspace, task.model),
+        read_sizes=lambda: source_sizes(
+            task.workspace, task.model, delivered=() if newest is None else newest.sizes, warn=task.log.warning
+        ),
         answers=answers,
     )

@@ -11,7 +11,7 @@ import re
 import secrets
 import stat
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_consent_retl.storage.decision_log import SubjectKey
+    from airflow_consent_retl.storage.manifest import SourceSize
     from airflow_consent_retl.storage.policy_archive import PolicyArchive
 
 _KEY_NAME = "digest.key"
@@ -160,9 +161,29 @@ def policy_folder(workspace: str | None, model: str, destination: str) -> Folder
     return _below(workspace, ["policies", _distinct(model), _distinct(destination)])
 
 
-def source_sizes(workspace: str | None, model: str) -> SourceSizes:
-    """Return how many rows a model's consent sources had at its last extraction."""
-    return SourceSizes(_below(workspace, ["source_sizes", _distinct(model)]))
+def source_sizes(
+    workspace: str | None,
+    model: str,
+    *,
+    delivered: Iterable[SourceSize] = (),
+    warn: Callable[[str], object] = lambda message: None,
+) -> SourceSizes:
+    """Return how many rows a model's consent sources had at its last extraction.
+
+    Args:
+        workspace: of the extraction.
+        model: its name.
+        delivered: the sizes that the ledger has.
+        warn: gets a line for each source whose size was lost here.
+    """
+
+    def elsewhere() -> Iterable[SourceSize]:
+        from airflow_consent_retl.storage.records.all_streams import newest_decisions
+
+        decided = newest_decisions(decisions_of_model(workspace, model)).values()
+        return [*delivered, *(size for one in decided for size in one.source_sizes)]
+
+    return SourceSizes(_below(workspace, ["source_sizes", _distinct(model)]), elsewhere=elsewhere, warn=warn)
 
 
 def policy_archive() -> PolicyArchive:

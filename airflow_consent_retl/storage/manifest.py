@@ -110,6 +110,23 @@ class ModelSource(Document):
         return UTC_ZONE if self.session_time_zone in ("", SERVER_ZONE) else self.session_time_zone
 
 
+class SourceSize(Document):
+    """The rows of one consent source with a limit at one extraction."""
+
+    # The first column that the source brings, and the digest of its query.
+    column: str
+    query: str
+    rows: int
+    max_shrink_ratio: float
+    read_at: AwareDatetime
+    # The times of the extractions before it, each compared with the one before: the last ones.
+    chain: tuple[AwareDatetime, ...] = ()
+
+    def likeness(self, other: SourceSize) -> int:
+        """Return 0 if the other one is of another source."""
+        return 2 * (self.query == other.query) + (self.column == other.column)
+
+
 class LinkedPeople(Document):
     """The people who are linked to people of a model: their clusters, and the people who are not rows of the model."""
 
@@ -147,6 +164,8 @@ class SnapshotManifest(Document):
     # Whom identities link to each other. The rows then have the column of their cluster, which `columns` omits. None:
     # the model has no identities, or an earlier release.
     linked: LinkedPeople | None = None
+    # Of the consent sources with a `max_shrink_ratio`.
+    source_sizes: tuple[SourceSize, ...] = ()
 
     @property
     def warehouse_table(self) -> WarehouseTable | None:
@@ -268,6 +287,8 @@ class PermittedManifest(Document):
     policy_before: dict[str, str] = {}
     # The state of the suppression list that the filter read; empty: no one was ever on it. None: an earlier release.
     suppression: str | None = None
+    # As the snapshot's.
+    source_sizes: tuple[SourceSize, ...] = ()
     # Where the rows are, if they stayed in the warehouse; then groups and decision log have no parts.
     staged: WarehouseDecision | None = None
 

@@ -190,6 +190,7 @@ class FileWorkspace(Workspace):
                 source=extraction.source,
                 read_at=extraction.read_at,
                 as_of=data_time.of(extraction.read_at),
+                source_sizes=() if extraction.sizes is None else extraction.sizes.found(extraction.read_at),
             )
 
     def filter(

@@ -270,6 +270,14 @@ def test_a_table_with_too_few_rows_is_no_answer_when_consent_is_asked_again(
     assert withdraw()["crm"]["removed"] == 0
 
 
+def test_a_lost_file_of_sizes_is_replaced_by_the_records_of_the_last_filter(model: Model, tmp_path: Path) -> None:
+    filled_again(model, 7, consents(), waits=True)
+    (tmp_path / "workspace" / "source_sizes" / "people" / "sizes.json").unlink()
+
+    with task_fails(match="it has 7 rows with a key, and had 10"):
+        model.extract(consents())
+
+
 def test_a_source_without_a_limit_is_not_counted(model: Model, tmp_path: Path) -> None:
     for people in (10, 0):
         model.fill(people)

@@ -13,6 +13,7 @@ from airflow_consent_retl.delivery.ledger.records import DecidedUnder, Delivery,
 from airflow_consent_retl.delivery.ledger.run_records import RunKind, RunState
 from airflow_consent_retl.delivery.ledger.schema import batches, deliveries, runs, sources, syncs, versions
 from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.storage.manifest import SourceSize
 from airflow_consent_retl.storage.sync_folder import base_name
 
 # Runs of loads that did not fail before they began a delivery.
@@ -126,6 +127,7 @@ def _source_of(row: sa.Row[tuple[object, ...]]) -> SourceRecord:
         sql_shape=row.sql_shape,
         sql_date=row.sql_date,
         is_dated=row.is_dated,
+        sizes=tuple(SourceSize.from_json(json.dumps(size)) for size in json.loads(row.sizes or "[]")),
         served_by=row.served_by,
     )
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NewType
+from typing import TYPE_CHECKING, Any, NewType
 
 from airflow_consent_retl.databases.session_settings import SERVER_ZONE
 from airflow_consent_retl.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.storage.manifest import SourceSize
 
 SyncName = NewType("SyncName", str)
 
@@ -108,6 +111,7 @@ class SourceRecord:
         sql_shape: the digest of the model's SQL without the dates in it.
         sql_date: the latest date in it; empty without one.
         is_dated: whether the SQL is known to be bound to a date.
+        sizes: of its consent sources with a limit.
         served_by: the task that delivered these data; set by the ledger.
     """
 
@@ -122,6 +126,7 @@ class SourceRecord:
     sql_shape: str
     sql_date: str
     is_dated: bool
+    sizes: tuple[SourceSize, ...] = ()
     served_by: str = ""
 
     @property

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from airflow_consent_retl.delivery.ledger.run_records import COUNTS
 from airflow_consent_retl.errors import ConfigurationError
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 _PREFIX = "consent_retl_"
 # Any number works, as long as it never changes: the ASCII of `cretl`.
 _CREATION_LOCK = 0x637265746C
@@ -89,6 +89,8 @@ sources = sa.Table(
     sa.Column("sql_shape", sa.Text, nullable=False),
     sa.Column("sql_date", sa.Text, nullable=False),
     sa.Column("is_dated", sa.Boolean, nullable=False),
+    # Since version 6. How many rows the consent sources with a limit had, as a JSON list.
+    sa.Column("sizes", sa.Text),
 )
 
 # Since version 2. One row: the ledger's own id, which each of its workspaces carries.

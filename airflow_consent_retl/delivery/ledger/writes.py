@@ -46,6 +46,7 @@ def note_source(
         "sql_shape": source.sql_shape,
         "sql_date": source.sql_date,
         "is_dated": source.is_dated,
+        "sizes": json.dumps([size.model_dump(mode="json") for size in source.sizes]),
     }
     inserted = database.insert(sources).values(sync=sync, **values)
     connection.execute(inserted.on_conflict_do_update(index_elements=[sources.c.sync], set_=values))

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime
 
-from airflow_consent_retl.storage.manifest import Document, Part, WarehouseTable
+from airflow_consent_retl.storage.manifest import Document, Part, SourceSize, WarehouseTable
 
 
 class SubjectPart(Document):
@@ -141,6 +141,8 @@ class DecisionRecords(Document):
     policy_source: str
     snapshot_sha256: str
     rows_read: int
+    # Of the consent sources with a limit, at the extraction of the rows.
+    source_sizes: tuple[SourceSize, ...] = ()
     # A file with a list of `DecisionClass`, in the order of their numbers.
     classes: Part | None
     parts: tuple[SubjectPart, ...]
