@@ -11,17 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_consent_retl.consent import (
+    AdobeConsent,
     CategorySignal,
     ConsentMappingLike,
     ConsentObject,
     ConsentObjectKey,
     ConsentStatus,
+    DidomiPurpose,
     FirstOf,
     GrantedId,
     GrantedIds,
     OptanonConsent,
+    OptanonConsentGroup,
     OptOut,
     RowConsent,
+    SnowplowScope,
     parse_policy,
     plan_consent,
 )
@@ -139,6 +143,56 @@ def test_an_opt_out_list_is_read_strictly_under_every_regime(regime: str, spelli
 
         assert status(signal, json.dumps([spelling])) is ConsentStatus.INVALID
         assert status(signal, '["C0004"]') is ConsentStatus.DENIED
+
+
+OVERRULED: dict[str, tuple[CategorySignal, object, object]] = {
+    "a cookie's signal of the browser": (
+        OptanonConsentGroup("c", "C0004"),
+        "IsGpcEnabled=1&groups=C0004:1",
+        "isGpcEnabled=0&groups=C0004:1",
+    ),
+    "the other signal of the browser": (
+        OptanonConsentGroup("c", "C0004"),
+        "isGpcEnabled=0&browser_gpc_flag=1&groups=C0004:1",
+        "isGpcEnabled=0&groups=C0004:1",
+    ),
+    "the choice of a channel": (
+        AdobeConsent("c", "marketing.email"),
+        {"consents": {"marketing": {"any": {"val": "y"}, "Email": {"val": "n"}}}},
+        {"consents": {"marketing": {"any": {"val": "y"}, "sms": {"val": "n"}}}},
+    ),
+    "the choice of all channels": (
+        AdobeConsent("c", "marketing.email"),
+        {"consents": {"marketing": {"Any": {"val": "n"}, "email": {"val": "y"}}}},
+        {"consents": {"marketing": {"email": {"val": "y"}}}},
+    ),
+    "the choices of identities": (
+        AdobeConsent("c", "share"),
+        {"consents": {"share": {"val": "y"}, "id_specific": {"Email": {"p@x.example": {"share": {"val": "n"}}}}}},
+        {"consents": {"share": {"val": "y"}, "idSpecific": {"Email": {"p@x.example": {"share": {"val": "y"}}}}}},
+    ),
+    "the status of an event": (
+        DidomiPurpose("c", "ads"),
+        {"Status": "pending_approval", "consents": {"purposes": [{"id": "ads", "enabled": True}]}},
+        {"consents": {"purposes": [{"id": "Ads", "enabled": False}, {"id": "ads", "enabled": True}]}},
+    ),
+    "another basis of an event": (
+        SnowplowScope("c", "ads"),
+        {"eventType": "allow_all", "consentScopes": ["ads"], "basis_for_processing": "contract"},
+        {"eventType": "allow_all", "consentScopes": ["ads"]},
+    ),
+}
+
+
+@pytest.mark.parametrize(("signal", "overruled", "plain"), OVERRULED.values(), ids=OVERRULED)
+def test_under_opt_out_a_yes_does_not_count_where_what_overrules_it_may_be_there_in_another_spelling(
+    signal: CategorySignal, overruled: object, plain: object
+) -> None:
+    strict = signal_of({"C0004": signal})
+
+    found = [status(strict, raw if isinstance(raw, str) else json.dumps(raw)) for raw in (overruled, plain)]
+
+    assert found == [ConsentStatus.INVALID, ConsentStatus.GRANTED]
 
 
 @pytest.mark.parametrize("answer", [True, False])

@@ -55,6 +55,7 @@ class AdobeConsent(JsonLookup):
     """
 
     is_standard: ClassVar[bool] = True
+    may_overrule_yes: ClassVar[bool] = True
 
     column: str
     choice: str

@@ -50,6 +50,7 @@ class DidomiPurpose(JsonLookup):
     """
 
     is_standard: ClassVar[bool] = True
+    may_overrule_yes: ClassVar[bool] = True
 
     column: str
     purpose: str

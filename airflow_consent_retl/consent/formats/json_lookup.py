@@ -70,15 +70,17 @@ class JsonWalk:
         Raises:
             UnreadableDocumentError: the value is no array of objects, or an entry has no id that is text.
         """
-        found = []
+        found, others = [], []
         for entry in objects_of(value):
             id_ = self.at(entry, path)
             if not isinstance(id_, str) or not id_.strip():
                 raise UnreadableDocumentError
             if id_ == wanted:
                 found.append(entry)
-            elif self._looks_for_near and differs_in_form_only(wanted, id_):
-                self.is_near = True
+            else:
+                others.append(id_)
+        if not found:
+            self.missed(wanted, others)
         return found
 
     def missed(self, key: str, others: Sequence[str] | dict[str, object]) -> None:

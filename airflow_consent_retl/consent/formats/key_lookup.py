@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from airflow_consent_retl.consent.signals import CategorySignal, ColumnKind, ConsentStatus, DocumentSignal
 
@@ -16,6 +17,9 @@ class KeyLookup(DocumentSignal):
     """A format that finds the answer of a category by a key, a path or an id. Implement `read` and `has_near_key`."""
 
     __slots__ = ()
+
+    # Whether another key can take a yes away. Then a yes too needs that this key is not there under another spelling.
+    may_overrule_yes: ClassVar[bool] = False
 
     @abstractmethod
     def has_near_key(self, text: str) -> bool:
@@ -65,7 +69,7 @@ class StrictLookup(CategorySignal):
     def token(self, raw: object) -> int:
         """Return the token of the lookup, unless the wanted key may be there under another spelling."""
         token = self.lookup.token(raw)
-        is_granted = self.lookup.status(token) is ConsentStatus.GRANTED
-        if is_granted or type(raw) is not str or not self.lookup.has_near_key(raw):
+        is_final = not self.lookup.may_overrule_yes and self.lookup.status(token) is ConsentStatus.GRANTED
+        if is_final or type(raw) is not str or not self.lookup.has_near_key(raw):
             return token
         return self.unlisted_token

@@ -40,6 +40,7 @@ class OptanonConsentGroup(KeyLookup):
     """
 
     is_standard: ClassVar[bool] = True
+    may_overrule_yes: ClassVar[bool] = True
 
     column: str
     group: str

@@ -66,6 +66,7 @@ class SnowplowScope(JsonLookup):
     """
 
     is_standard: ClassVar[bool] = True
+    may_overrule_yes: ClassVar[bool] = True
 
     column: str
     scope: str
