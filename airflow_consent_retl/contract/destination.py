@@ -191,6 +191,14 @@ class Destination(ABC):
         """
         return ""
 
+    def is_same_target(self, recorded: str) -> bool:
+        """Return whether the text that another sync recorded names this target too, maybe in another spelling.
+
+        Two syncs with one target are refused unless both share it, so a destination whose place has several spellings,
+        such as the name of a table, compares them here. It contacts nothing.
+        """
+        return recorded == self.target
+
     @property
     def target_details(self) -> Mapping[str, str]:
         """Further parts of the place that may be secret, by name; the ledger records a keyed digest of them."""

@@ -39,6 +39,7 @@ class Database:
         staging: the class of the warehouse workspace; empty if there is none.
         dialect: the class of its SQL expressions.
         place: a function that returns the place which a connection names.
+        one_spelling: a function that returns a table in a place in one spelling, for all that lead to it.
         table: the class that writes into a table.
         table_dialect: what it declares for a table writer that uses SQLAlchemy.
         table_names: a function that returns the names of its tables in lineage.
@@ -62,6 +63,7 @@ class Database:
     staging: str = ""
     dialect: str = "..dialect:Dialect"
     place: str = "..place:server_place"
+    one_spelling: str = "..place:table_on_server"
     table: str = "..tables.core:CoreWriter"
     table_dialect: str = "..tables.dialects:STANDARD"
     table_names: str = "..table_names:names_of_hook"

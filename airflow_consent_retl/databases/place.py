@@ -43,3 +43,32 @@ def file_place(connection: Connection) -> str:
     path = connection.host or ""
     shown = path if path in {"", ":memory:"} or "://" in path else str(Path(path).expanduser().absolute())
     return f"{connection.conn_type}:{shown}"
+
+
+def table_on_server(place: str, schema: str | None, table: str) -> tuple[str, ...]:
+    """Return a table in one spelling: a name without a schema is in the one that the place names.
+
+    Args:
+        place: from `server_place`.
+        schema: of the table; None: it names none.
+        table: its name, in which case counts.
+    """
+    server, _, database = place.partition("://")[2].partition("/")
+    database = database.partition(" (")[0]
+    return server.lower(), database, schema or database, table
+
+
+def table_in_file(place: str, schema: str | None, table: str) -> tuple[str, ...]:
+    """Return a table in one spelling: links are followed, and case does not count in names.
+
+    Args:
+        place: from `file_place`.
+        schema: of the table; None: it names none.
+        table: its name.
+    """
+    kind, _, path = place.partition(":")
+    if path and path != ":memory:" and "://" not in path:
+        path = str(Path(path).resolve())
+    # DuckDB calls a database by the name of its file.
+    is_default = schema is None or schema.casefold() in ("main", Path(path).stem.casefold())
+    return kind, path, "main" if is_default else str(schema).casefold(), table.casefold()

@@ -55,7 +55,8 @@ def check_target_shared(
             "does not know, since it was adopted and did not run: they could be at this target. Run its load or "
             "PropagateWithdrawalsOperator once, hand it over, or retire it"
         )
-    others = [other for text in (target.text, *target.earlier) if text for other in lease.others_at(text)]
+    texts = (target.text, *target.earlier)
+    others = lease.others_at(lambda text: text in texts or destination.is_same_target(text)) if target.text else []
     silent = [other.sync for other in others if lease.sync not in other.shares]
     undeclared = [other.sync for other in others if other.sync not in shares]
     if undeclared or silent:

@@ -13,6 +13,9 @@ from airflow.sdk import DAG
 from support.crm_sync import CONSENT, FIELDS, POLICY, CrmSync
 from support.log_lines import task_fails
 
+from airflow_consent_retl.contract.destination import Destination
+from airflow_consent_retl.databases.place import table_on_server
+from airflow_consent_retl.destinations.sql_table.options import SqlTableSpec
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.operators import (
     ConsentFilterOperator,
@@ -255,3 +258,103 @@ def test_another_connection_under_one_name_is_refused_until_it_is_accepted(crm: 
     crm.sync(conn_id_of_model="replica")
     with task_fails(match="accept_source='source' at the load"):
         crm.sync()
+
+
+# One target under two names
+
+
+def same_table(crm: CrmSync, spelling: str) -> dict[str, Any]:
+    """Return the parameters of a load that lead to the table `people` in another way."""
+    (crm.path / "folder").mkdir()
+    (crm.path / "link.db").symlink_to(crm.path / "crm.db")
+    paths = {"link": crm.path / "link.db", "dots": crm.path / "folder" / ".." / "crm.db"}
+    if spelling not in paths:
+        return {"table": spelling}
+    crm.connect("other", conn_type="sqlite", host=str(paths[spelling]))
+    return {"conn_id": "other"}
+
+
+@pytest.mark.parametrize("spelling", ["main.people", "People", '"MAIN"."people"', "link", "dots"])
+def test_a_second_sync_at_one_table_in_another_spelling_is_refused(crm: CrmSync, spelling: str) -> None:
+    crm.sync(model="customers")
+
+    with task_fails(match="`customers/crm` has people too"):
+        crm.sync(model="leads", sql=SQL, **same_table(crm, spelling))
+
+    assert crm.there() == [1, 2, 3, 4]
+
+
+def test_a_table_in_another_spelling_may_be_shared(crm: CrmSync) -> None:
+    customers = partial(crm.sync, model="customers", shares_target_with=["leads/crm"])
+    customers()
+    crm.sync(model="leads", sql=SQL, table="main.people", shares_target_with=["customers/crm"])
+
+    crm.people(3, 4)
+    customers()
+
+    assert crm.there() == [1, 2, 3, 4]
+
+
+def test_a_table_that_differs_in_case_from_the_one_that_is_there_is_refused_with_its_name(crm: CrmSync) -> None:
+    crm.run_sql("CREATE TABLE people (id INTEGER PRIMARY KEY, email TEXT)")
+
+    with task_fails(match="there is no table `People`, did you mean `people`"):
+        crm.sync(table="People")
+
+
+PLACES: dict[str, dict[str, Any]] = {
+    "sqlite": {"conn_type": "sqlite", "host": "/srv/crm.db"},
+    "duckdb": {"conn_type": "duckdb", "host": "/srv/crm.duckdb"},
+    "postgres": {"conn_type": "postgres", "host": "db.example", "schema": "crm"},
+    "postgres, with a port": {"conn_type": "postgres", "host": "DB.example", "port": 5432, "schema": "crm"},
+    "postgres, elsewhere": {"conn_type": "postgres", "host": "db.example", "schema": "crm2"},
+    "postgres, with a path": {
+        "conn_type": "postgres", "host": "db.example", "schema": "crm",
+        "extra": {"options": "-c search_path=eu,public"},
+    },
+    "snowflake": {"conn_type": "snowflake", "schema": "sales", "extra": {"account": "A1", "database": "CRM"}},
+    "snowflake, in the extra": {
+        "conn_type": "snowflake", "extra": {"account": "a1", "database": "crm", "schema": "SALES"}
+    },
+    "bigquery": {"conn_type": "gcpbigquery", "extra": {"project": "crm-eu"}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        (("sqlite", "people"), ("sqlite", "PEOPLE"), True),
+        (("sqlite", "people"), ("sqlite", "other.people"), False),
+        (("sqlite", "people"), ("duckdb", "people"), False),
+        (("duckdb", "people"), ("duckdb", "Main.People"), True),
+        (("duckdb", "people"), ("duckdb", "crm.people"), True),
+        (("postgres", "people"), ("postgres, with a port", "public.people"), True),
+        (("postgres", "people"), ("postgres", "People"), False),
+        (("postgres", "people"), ("postgres, elsewhere", "people"), False),
+        (("postgres, with a path", "people"), ("postgres", "eu.people"), True),
+        (("postgres, with a path", "people"), ("postgres", "people"), False),
+        (("snowflake", "PEOPLE"), ("snowflake, in the extra", "SALES.PEOPLE"), True),
+        (("snowflake", "PEOPLE"), ("snowflake", "OTHER.PEOPLE"), False),
+        (("bigquery", "sales.people"), ("bigquery", "leads.people"), False),
+    ],
+)
+def test_tables_are_compared_in_one_spelling(
+    crm: CrmSync, one: tuple[str, str], other: tuple[str, str], *, is_same: bool
+) -> None:
+    def built(place: str, table: str) -> Destination:
+        crm.connect("at", **PLACES[place])
+        return SqlTableSpec(conn_id="at", table=table).build()
+
+    first, second = built(*one), built(*other)
+
+    assert first.is_same_target(second.target) is is_same
+    assert second.is_same_target(first.target) is is_same
+    assert first.is_same_target(first.target)
+    assert not first.is_same_target("https://people.example:443/v1")
+
+
+@pytest.mark.parametrize(("schema", "is_same"), [(None, True), ("crm", True), ("other", False)])
+def test_a_table_on_another_server_is_in_the_schema_that_the_connection_names(schema: str, *, is_same: bool) -> None:
+    named = table_on_server("mysql://db.example:3306/crm", "crm", "people")
+
+    assert (table_on_server("mysql://DB.example:3306/crm", schema, "people") == named) is is_same

@@ -13,6 +13,7 @@ DATABASE = Database(
     has_time_zone=True,
     source=".source:DuckDbSource",
     place="..place:file_place",
+    one_spelling="..place:table_in_file",
     table=".table:DuckDbWriter",
     table_names="..table_names:names_in_file",
 )

@@ -19,6 +19,7 @@ DATABASE = Database(
     staging=".staging:PostgresWarehouse",
     dialect=".dialect:PostgresDialect",
     place=".place:place",
+    one_spelling=".place:one_spelling",
     table=".table:PostgresWriter",
     table_dialect=".table_dialect:DIALECT",
     table_names=".table_names:names",

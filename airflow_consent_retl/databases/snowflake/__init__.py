@@ -18,6 +18,7 @@ DATABASE = Database(
     staging=".staging:SnowflakeWarehouse",
     dialect=".dialect:SnowflakeDialect",
     place=".place:place",
+    one_spelling=".place:one_spelling",
     table=".table:SnowflakeWriter",
     table_names=".table_names:names",
     # A MERGE scans the whole table, even for few rows.

@@ -17,6 +17,7 @@ DATABASE = Database(
     table_batch_rows=100_000,
     source=".source:SqliteSource",
     place="..place:file_place",
+    one_spelling="..place:table_in_file",
     table=".table:SqliteWriter",
     table_dialect=".table_dialect:DIALECT",
     table_names="..table_names:names_in_file",

@@ -52,6 +52,7 @@ from airflow_consent_retl.databases.tables.writer import (
     missing_table,
 )
 from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
+from airflow_consent_retl.near import suggestion
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -340,7 +341,12 @@ class CoreWriter(TableWriter):
             views.update(inspector.get_materialized_view_names(schema=schema))
         if self._table.name in views:
             raise ConfigurationError(f"`{self._table}` is a view: name a table")
-        return reflected(inspector, name, schema, dialect=self._dialect)
+        try:
+            return reflected(inspector, name, schema, dialect=self._dialect)
+        except sa.exc.NoSuchTableError:
+            # SQLite finds a table also by a name in another case.
+            there = [*inspector.get_table_names(schema=schema), *views]
+        raise ConfigurationError(f"there is no table `{self._table}`{suggestion(self._table.name, there)}")
 
     def _make(self, connection: sa.Connection, load: Load, *, key: str) -> None:
         columns = [self._column(field, is_key=field.name == key) for field in load.schema]

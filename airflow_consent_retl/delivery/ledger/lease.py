@@ -7,7 +7,7 @@ lease's own attempts ended.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, cast
 
@@ -141,10 +141,14 @@ class Lease(RenewedLease):
         with self._database.read() as connection:
             return named_folders(connection, self.sync).intersection(names)
 
-    def others_at(self, target: str) -> list[OtherSync]:
-        """Return the other syncs with this target that have people there, or may get some now."""
+    def others_at(self, is_target: Callable[[str], bool]) -> list[OtherSync]:
+        """Return the other syncs at a target that have people there, or may get some now.
+
+        Args:
+            is_target: returns whether a recorded text names the target.
+        """
         with self._database.read() as connection:
-            return others_at(connection, self._database, self.sync, target)
+            return others_at(connection, self._database, self.sync, is_target)
 
     def unplaced(self) -> list[SyncName]:
         """Return the syncs next to this new one whose people are at a place that the ledger does not know."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -39,16 +40,21 @@ class Service:
     shares: tuple[str, ...]
 
 
-def others_at(connection: sa.Connection, database: LedgerDatabase, sync: SyncName, target: str) -> list[OtherSync]:
-    """Return the other syncs with this target that have people there, or may get some now.
+def others_at(
+    connection: sa.Connection, database: LedgerDatabase, sync: SyncName, is_target: Callable[[str], bool]
+) -> list[OtherSync]:
+    """Return the other syncs at a target that have people there, or may get some now.
 
     A sync whose lease the same task holds, because it shares the target, gets none now.
     """
     now = database.now(connection)
     own = connection.scalar(sa.select(syncs.c.holder).where(syncs.c.sync == sync))
-    found = connection.execute(sa.select(syncs).where(syncs.c.target == target, syncs.c.sync != sync))
+    placed = sa.select(syncs).where(syncs.c.target != "", syncs.c.sync != sync)
+    found = connection.execute(placed.order_by(syncs.c.sync))
     others = []
     for row in found.all():
+        if not is_target(str(row.target)):
+            continue
         current = current_version(connection, SyncName(row.sync))
         is_running = row.holder not in ("", own) and row.expires_at > now
         if (current is not None and current.rows) or row.delivery is not None or is_running:

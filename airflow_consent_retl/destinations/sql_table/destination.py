@@ -33,6 +33,7 @@ _log = module_log(__name__)
 _DATABASE_CODE = re.compile(
     r"sqlstate_[0-9A-Z]{5}|error_[0-9]{1,6}|sqlite_[a-z]+(_[a-z]+)*|[A-Z][A-Za-z]*(Error|Exception)"
 )
+_TARGET = re.compile(r"table `(.+)` of (.+)", re.DOTALL)
 _NO_COLUMN = "no_column"
 _REMEDIES = {
     _NO_COLUMN: "the column of a withdrawn field is gone: empty it where it is now, and add it to the table again",
@@ -104,6 +105,7 @@ class SqlTableDestination(Destination):
         self._hook = hook
         self._conn_id = hook.get_conn_id()
         self._place = place_of(hook)
+        self._one_spelling: Callable[[str, str | None, str], tuple[str, ...]] = database.load(database.one_spelling)
         writer: Callable[..., TableWriter] = database.load(database.table)
         self._new_writer = partial(
             writer,
@@ -127,6 +129,21 @@ class SqlTableDestination(Destination):
     def target(self) -> str:
         """The table and its database."""
         return f"table `{self._table}` of {self._place}"
+
+    def is_same_target(self, recorded: str) -> bool:
+        """Return whether a text names this table, with or without its schema, or through another path to its file."""
+        from airflow_consent_retl.databases.tables.writer import TableName
+
+        found = _TARGET.fullmatch(recorded)
+        # Names that contain a back quote or a dot are recorded as they are, and may have no other spelling.
+        if found is None or recorded == self.target:
+            return found is not None
+        try:
+            table = TableName.parse(found[1])
+        except ConfigurationError:
+            return False
+        other = self._one_spelling(found[2], table.schema, table.name)
+        return other == self._one_spelling(self._place, self._table.schema, self._table.name)
 
     @property
     def dataset_name(self) -> DatasetName:
