@@ -92,7 +92,7 @@ BELOW_THE_OPERATORS = {
     "contract.tagged_parameters",
     "contract.withdrawal",
     "destinations.data_manager",
-    "destinations.data_manager.signals",
+    "destinations.data_manager.consent_signals",
     "destinations.data_manager.signals_load",
     "destinations.google_customer_match.audience",
     "destinations.google_customer_match.customer_match_spec",
