@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.errors import RefusedError
-from airflow_consent_retl.storage.source_sizes import LONGEST_CHAIN, alike
+from airflow_consent_retl.storage.source_sizes import LONGEST_CHAIN, alike, known_time
 
 if TYPE_CHECKING:
     from airflow_consent_retl.delivery.ledger.lease import Lease
@@ -29,7 +29,7 @@ def check_sizes(lease: Lease, manifest: PermittedManifest) -> None:
     newest = lease.newest().source
     for size in manifest.source_sizes:
         known = None if newest is None else alike(size, newest.sizes)
-        if known is None or known.read_at >= size.read_at:
+        if known is None or known_time(known) >= size.read_at:
             continue
         is_compared = known.read_at in size.chain or (
             # Too long ago to be in the chain.

@@ -123,9 +123,9 @@ def proposed(policy: ConsentPolicy, place: str, archive: PolicyArchive) -> Polic
     from airflow_consent_retl.consent import opened, policy_differences
 
     present = archive.in_force(place)
-    approvals = archive.approvals(policy.digest, place)
+    is_approved = archive.is_approved(policy.digest, place)
     if present is None:
-        return PolicyProposal(place, policy.digest, None, (), (), is_approved=bool(approvals))
+        return PolicyProposal(place, policy.digest, None, (), (), is_approved=is_approved)
     before = archive.policy(present.digest)
     return PolicyProposal(
         place,
@@ -133,8 +133,7 @@ def proposed(policy: ConsentPolicy, place: str, archive: PolicyArchive) -> Polic
         present.digest,
         tuple(policy_differences(before, policy)),
         tuple(opened(before, policy)),
-        # An approval of before says nothing about going back to a policy that another one replaced since.
-        is_approved=any(one.approved_at >= present.since for one in approvals),
+        is_approved=is_approved,
     )
 
 

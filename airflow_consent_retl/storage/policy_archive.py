@@ -12,7 +12,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _PURPOSE = "policy archive"
 _STAMP = "%Y%m%dt%H%M%S%f"
+_TICK = timedelta(microseconds=1)
 # The name of a period, of an effect and of an approval. Policies are named by their digest.
 _PROOF = re.compile(r"\d{8}t\d{12}-[0-9a-f]{8}\.json")
 
@@ -140,7 +141,10 @@ class PolicyArchive:
         last = self._last(folder)
         if last is None or last["digest"] != policy.digest:
             document = {"place": place, "digest": policy.digest, "since": at.isoformat(), "change": change_of(place)}
-            self._append(folder, _timed(at), document)
+            # Whatever clock was ahead, the policy in force is the last that was written.
+            stamps = [name.partition("-")[0] for name in self._documents(folder)[-1:]]
+            after = [datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC) + _TICK for stamp in stamps]
+            self._append(folder, _timed(max([at, *after])), document)
 
     def in_force(self, place: str) -> PolicyPeriod | None:
         """Return the policy that was in force last at a place, and since when; None: no run saw one."""
@@ -214,6 +218,8 @@ class PolicyArchive:
             "approved_at": at.isoformat(),
             "note": note,
             "is_login": is_login,
+            # The newest record of what is in force there.
+            "follows": max(self._documents(self._place(place)), default=""),
         }
         self._append(self._folder / "approvals" / _short(policy.digest), _timed(at), document)
         return Approval(policy.digest, place, by, at, note, is_login)
@@ -232,6 +238,33 @@ class PolicyArchive:
             for one in self._all(self._folder / "approvals" / _short(digest))
             if one["digest"] == digest and one["place"] == place
         ]
+
+    def is_approved(self, digest: str, place: str) -> bool:
+        """Return whether a policy was approved for a place since another one came into force there.
+
+        An approval of before says nothing about going back to a policy that another one replaced since.
+        """
+        approvals = [
+            one
+            for one in self._all(self._folder / "approvals" / _short(digest))
+            if one["digest"] == digest and one["place"] == place
+        ]
+        present = self.in_force(place)
+        if present is None or not approvals:
+            return bool(approvals)
+        folder = self._place(place)
+        names = self._documents(folder)
+        begin = names[-1]
+        for name in reversed(names):
+            # Two runs may have recorded one change.
+            if self._read(folder, name)["digest"] != present.digest:
+                break
+            begin = name
+        # By names, which are in the order of writing whatever the clocks say. An earlier release noted the time only.
+        return any(
+            one["follows"] >= begin if "follows" in one else datetime.fromisoformat(one["approved_at"]) >= present.since
+            for one in approvals
+        )
 
     def _place(self, place: str) -> Folder:
         return self._folder / "places" / hashlib.sha256(place.encode()).hexdigest()[:32]

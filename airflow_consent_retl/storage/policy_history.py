@@ -9,14 +9,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow_consent_retl.consent import ConsentPolicy, parse_recorded_policy, policy_document
 from airflow_consent_retl.errors import PolicyError, RefusedError
 
 if TYPE_CHECKING:
     from airflow_consent_retl.storage.folder import Folder
+
+_NAME: Final = "%Y%m%dt%H%M%S%f.json"
+_TICK: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +99,15 @@ class PolicyHistory:
 
     def _write(self, document: Mapping[str, object], at: datetime) -> None:
         self.folder.make()
-        with self.folder.create(_name(at)) as file:
+        with self.folder.create(self._next_name(at)) as file:
             file.write(json.dumps(document, indent=2).encode())
+
+    def _next_name(self, at: datetime) -> str:
+        """Return a name after all others: whatever clock was ahead, the newest policy is the last that was written."""
+        last = max(self._names(), default="")
+        name = _name(at)
+        return name if name > last else _name(datetime.strptime(last, _NAME).replace(tzinfo=UTC) + _TICK)
 
 
 def _name(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y%m%dt%H%M%S%f}.json"
+    return at.astimezone(UTC).strftime(_NAME)

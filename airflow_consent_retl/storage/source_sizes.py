@@ -100,8 +100,9 @@ class SourceSizes:
         if not present:
             return
         recorded = self._recorded()
-        # Another run may have read the source later, and ended earlier.
-        others = [size for size in recorded if size.read_at > at or not any(map(size.likeness, present))]
+        # Another run may have read the source later, and ended earlier. A time of the future is that of a wrong clock.
+        now = datetime.now(UTC)
+        others = [size for size in recorded if at < size.read_at <= now or not any(map(size.likeness, present))]
         later = {(size.column, size.query) for size in others}
         sizes = [*others, *(size for size in self.found(at) if (size.column, size.query) not in later)]
         if sizes != recorded:
@@ -113,7 +114,7 @@ class SourceSizes:
 
     def _earlier(self, number: int, size: SourceSize) -> SourceSize | None:
         in_file, known = alike(size, self._recorded()), alike(size, self._elsewhere)
-        if known is None or (in_file is not None and in_file.read_at >= known.read_at):
+        if known is None or (in_file is not None and known_time(in_file) >= known_time(known)):
             return in_file
         self._warn(
             f"consent_sources[{number}]: {self._folder.uri} does not have its size of {known.read_at:%F %T %Z} "
@@ -151,8 +152,13 @@ class SourceSizes:
 
 def alike(size: SourceSize, others: Iterable[SourceSize]) -> SourceSize | None:
     """Return the size of the source that is most like one of these; of several, the newest, then the largest."""
-    found = [(size.likeness(other), other.read_at, other.rows, other) for other in others]
+    found = [(size.likeness(other), known_time(other), other.rows, other) for other in others]
     return max((one for one in found if one[0]), key=lambda one: one[:3], default=(None,))[-1]
+
+
+def known_time(size: SourceSize) -> datetime:
+    """Return the time of a size. One of the future was written under a wrong clock, and comes before all others."""
+    return size.read_at if size.read_at <= datetime.now(UTC) else _UNKNOWN_TIME
 
 
 def _size(source: ExternalConsent, rows: int) -> SourceSize:

@@ -7,6 +7,7 @@ import logging
 import shutil
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from airflow_consent_retl.errors import ConfigurationError, RefusedError
 from airflow_consent_retl.hooks.approving import approve, proposal
 from airflow_consent_retl.hooks.policies import policy_in_force
 from airflow_consent_retl.reports.policy_record import UNKNOWN, policy_record, to_markdown
-from airflow_consent_retl.storage.location import policy_archive
+from airflow_consent_retl.storage.location import policy_archive, signer
+from airflow_consent_retl.storage.signing import signed
 
 PLACE = "variable:consent_policy"
 ADS: dict[str, Any] = {"id": "C0004", "name": "Advertising", "destinations": ["webhook"]}
@@ -56,12 +58,16 @@ def _approve(document: dict[str, Any], *, by: str = "Ida Officer") -> None:
     approve(PLACE, digest=parse_policy(document).digest, by=by)
 
 
+def _approve_as_read(document: dict[str, Any], publish: Publish) -> None:
+    with pytest.raises(ConfigurationError):
+        publish(document)
+    _approve(document)
+
+
 @pytest.fixture
 def begun(publish: Publish) -> Publish:
     """A place whose first policy, with both categories, was approved and is in force."""
-    with pytest.raises(ConfigurationError):
-        publish(BOTH)
-    _approve(BOTH)
+    _approve_as_read(BOTH, publish)
     assert publish(BOTH) == NAMED["both"]
     return publish
 
@@ -103,6 +109,37 @@ def test_going_back_to_an_approved_policy_that_was_replaced_since_needs_another_
     assert begun(BOTH) == NAMED["none"]
     _approve(BOTH)
     assert begun(BOTH) == NAMED["both"]
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(days=400)])
+def test_a_clock_that_was_ahead_neither_blocks_an_approval_nor_replaces_one(publish: Publish, ahead: timedelta) -> None:
+    _approve_as_read(BOTH, publish)
+    at = datetime.now(UTC) + ahead
+    policy_archive().note_in_force(PLACE, parse_policy(BOTH), at=at, change_of=lambda place: None)
+
+    assert publish(ONE) == NAMED["both"]
+    _approve(ONE)
+    assert publish(ONE) == NAMED["one"]
+    # It only takes away.
+    assert publish(BOTH) == NAMED["both"]
+    assert publish(ONE) == NAMED["both"]
+    _approve(ONE)
+    assert publish(ONE) == NAMED["one"]
+
+
+def test_an_approval_of_an_earlier_release_counts_by_its_time(begun: Publish, tmp_path: Path) -> None:
+    assert begun(ONE) == NAMED["both"]
+    _approve(ONE)
+    archive = policy_archive()
+    (file,) = (tmp_path / "workspace" / "policy_archive" / "approvals").glob(f"{NAMED['one'][7:39]}/*-*.json")
+    document = json.loads(file.read_bytes())
+    del document["signature"], document["follows"]
+    file.write_bytes(signed(json.dumps(document, indent=2).encode(), signer(), purpose="policy archive"))
+
+    assert archive.is_approved(NAMED["one"], PLACE)
+    assert begun(ONE) == NAMED["one"]
+    assert begun(BOTH) == NAMED["both"]
+    assert begun(ONE) == NAMED["both"]
 
 
 def test_an_approval_of_one_place_is_none_for_another(

@@ -225,6 +225,21 @@ def test_the_same_policy_needs_no_history(crm: Officer) -> None:
         crm.run(EXEMPT)
 
 
+@pytest.mark.parametrize("looser", LOOSER.values(), ids=list(LOOSER))
+def test_a_policy_that_was_recorded_under_a_clock_that_was_ahead_is_not_the_last_one_for_ever(
+    crm: Officer, looser: dict[str, Any]
+) -> None:
+    crm.permitted(policy=looser)
+    (first,) = crm.history.iterdir()
+    first.rename(crm.history / f"{int(first.name[:4]) + 1}{first.name[4:]}")
+    assert crm.run(STRICT) == list(YES)
+
+    with task_fails(match=REFUSED):
+        crm.run(looser)
+
+    assert crm.there() == list(YES)
+
+
 def test_policies_may_take_turns(crm: Officer, capfd: pytest.CaptureFixture[str]) -> None:
     renamed = {**STRICT, "categories": [{**ADS, "name": "Other name"}]}
     for policy in (STRICT, renamed, STRICT, renamed, renamed):

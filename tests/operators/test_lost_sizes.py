@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ from airflow_consent_retl.operators import (
     LoadToSqlTableOperator,
     PropagateWithdrawalsOperator,
 )
+from airflow_consent_retl.storage.location import open_folder
+from airflow_consent_retl.storage.records.documents import DecisionRecords
+from airflow_consent_retl.storage.source_sizes import RecordedSizes
 
 SHRANK = r"it has 5 rows with a key, and had 10 at the model's last extraction"
 UNNOTICED = r"has 5 rows with a key, and had 10 for the data that were delivered last.*could not notice it"
@@ -278,3 +282,36 @@ def test_many_extractions_without_a_load_may_lose_more_together(sync: ListedSync
         sync.extract()
 
     assert sync.run()["unchanged"] == 3
+
+
+@pytest.mark.parametrize("place", ["file", "records", "ledger"])
+def test_a_size_that_was_read_under_a_clock_that_was_ahead_is_replaced(sync: ListedSync, place: str) -> None:
+    """Sizes of the future are forged here by the deployment's own functions, as a wrong clock would write them."""
+    filled(sync, lambda sync: None, sync.run)
+    ahead = datetime.now(UTC) + timedelta(days=400)
+    folder = open_folder(sync.workspace)
+    if place == "file":
+        found = RecordedSizes.from_json((folder / "source_sizes" / "people").read_document("sizes.json"))
+        late = tuple(size.model_copy(update={"read_at": ahead}) for size in found.sizes)
+        (folder / "source_sizes" / "people").put_document("sizes.json", RecordedSizes(sizes=late).to_json())
+    elif place == "records":
+        (stream,) = (folder / "records" / "decisions" / "people").names()
+        records = folder / "records" / "decisions" / "people" / stream
+        document = DecisionRecords.from_json(records.read_document("00000001.json"))
+        late = tuple(size.model_copy(update={"read_at": ahead}) for size in document.source_sizes)
+        records.put_document("00000001.json", document.model_copy(update={"source_sizes": late}).to_json())
+    else:
+        with closing(sqlite3.connect(sync.folder / "ledger.db")) as connection:
+            (text,) = connection.execute("SELECT sizes FROM consent_retl_sources").fetchone()
+            sizes = [{**size, "read_at": ahead.isoformat()} for size in json.loads(text)]
+            connection.execute("UPDATE consent_retl_sources SET sizes = ?", [json.dumps(sizes)])
+            connection.commit()
+
+    sync.others(5)
+    with task_fails(match=SHRANK):
+        sync.run()
+    assert sync.run(1)["unchanged"] == 3
+    assert sync.run()["unchanged"] == 3
+    sync.others(3)
+    with task_fails(match="it has 3 rows with a key, and had 5"):
+        sync.run()

@@ -68,3 +68,16 @@ def test_the_latest_policy_is_unknown_after_a_loss_was_accepted(tmp_path: Path) 
     latest = history.latest()
     assert latest is not None
     assert latest.digest == policy("B").digest
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(days=400), timedelta(days=20_000)])
+def test_the_last_policy_is_the_newest_whatever_clock_was_ahead_before(tmp_path: Path, ahead: timedelta) -> None:
+    history = PolicyHistory(Folder.local(tmp_path))
+    history.add(policy("A"), at=DAY + ahead)
+
+    for minutes, name in enumerate("BCAC"):
+        at = DAY + timedelta(minutes=minutes)
+        history.add(policy(name), at=at)
+
+        assert history.latest() == policy(name)
+        assert not history.lacks(policy(name).digest, at=at)

@@ -35,7 +35,8 @@ def last_policy(connection: sa.Connection, sync: SyncName) -> DecidedUnder | Non
     row = connection.execute(
         sa.select(runs.c.policy_digest, runs.c.decided_at)
         .where(runs.c.sync == sync, *_LOADED, runs.c.decided_at.is_not(None))
-        .order_by(runs.c.ended_at.desc(), runs.c.id.desc())
+        # Not by its time: a clock may have been ahead.
+        .order_by(runs.c.id.desc())
         .limit(1)
     ).one_or_none()
     return None if row is None else DecidedUnder(row.policy_digest, row.decided_at)

@@ -222,7 +222,15 @@ class Versions:
                 f"{self.folder.uri} contains model `{pointer.model}` for destination `{pointer.destination}`, not "
                 f"`{load.model}` for `{load.destination}`: choose another folder"
             )
-        if pointer.decided_at > load.decided_at:
+        if pointer.decided_at > datetime.now(UTC):
+            # A clock was ahead. The ledger knows which decision is newer.
+            log.warning(
+                "%s contains rows that were decided at %s, which is in the future: a clock was ahead, and this "
+                "decision replaces them",
+                self.folder.uri,
+                _iso(pointer.decided_at),
+            )
+        elif pointer.decided_at > load.decided_at:
             raise DestinationError(
                 f"{self.folder.uri} contains rows decided at {_iso(pointer.decided_at)}, later than these "
                 f"({_iso(load.decided_at)}): an older decision never replaces a newer one"
@@ -286,11 +294,17 @@ class Versions:
         current = self.name if pointer is None else pointer.current
         # Versions decided at the same time as well: their names have no order, and only one can be current.
         versions = own_versions(self.folder, self.load.destination)
-        others = [name for name in versions if name != current and name.split("-")[0] <= self._stamp]
+        # A version of the future was decided under a clock that was ahead: no one knows when, so it is the oldest.
+        now = datetime.now(UTC)
+        others = [
+            (time if time <= _stamp(now) else "", name)
+            for name in versions
+            if name != current and ((time := name.split("-")[0]) <= self._stamp or time > _stamp(now))
+        ]
         kept = len(others) if keep is None else keep - 1
+        oldest = "" if keep_days is None else _stamp(now - timedelta(days=keep_days))
         older = sorted(others, reverse=True)
-        oldest = "" if keep_days is None else _stamp(datetime.now(UTC) - timedelta(days=keep_days))
-        return [one for place, one in enumerate(older) if place >= kept or one.split("-")[0] < oldest]
+        return [name for place, (time, name) in enumerate(older) if place >= kept or time < oldest]
 
     def _remove_unfinished(self) -> None:
         for name in self.folder.names():

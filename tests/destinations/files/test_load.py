@@ -150,6 +150,25 @@ def test_refuses_a_folder_of_another_destination_or_model(uri: str, other: dict[
         deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE)
 
 
+@pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(days=400)])
+@pytest.mark.parametrize("keep", [1, 2])
+def test_a_decision_under_a_clock_that_was_ahead_is_replaced_and_its_version_removed_first(
+    uri: str, ahead: timedelta, keep: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = datetime.now(UTC).replace(microsecond=0)
+    deliver(FilesDestination(FilesOptions(path=uri)), PEOPLE, load_of(PEOPLE, decided_at=now + ahead))
+    of_the_future = pointer(uri)["current"]
+
+    for seconds in (60, 30):
+        load = load_of(PEOPLE.slice(1), decided_at=now - timedelta(seconds=seconds))
+        deliver(FilesDestination(FilesOptions(path=uri, keep_versions=keep)), PEOPLE.slice(1), load)
+
+    assert current_rows(uri).num_rows == 2
+    assert not any(path.startswith(f"{of_the_future}/") for path in tree(uri))
+    assert len([path for path in tree(uri) if path.endswith("_manifest.json")]) == keep
+    assert "a clock was ahead" in caplog.text
+
+
 def test_refuses_a_folder_whose_pointer_somebody_else_wrote(uri: str) -> None:
     storage(uri).makedirs(folder(uri), exist_ok=True)
     storage(uri).pipe_file(f"{folder(uri)}/_current.json", b'{"current": "mine"}')
