@@ -62,22 +62,32 @@ from airflow_consent_retl.sync import consent_sync
 """
 
 
-def loaded_by(script: str) -> set[str]:
-    tell = "\nimport sys\nprint(*sys.modules, sep='\\n', file=open(sys.argv[1], 'w'))"
+LOADED = """
+import sys
+exec({before!r})
+before = set(sys.modules)
+exec({script!r})
+print(*set(sys.modules) - before, sep="\\n", file=open(sys.argv[1], "w"))
+"""
+
+
+def loaded_by(script: str, *, before: str = "") -> set[str]:
+    """Return the modules that a script loads in a new process after another one has run there."""
     out = Path(os.environ["AIRFLOW_HOME"]) / "modules.txt"
-    subprocess.run([sys.executable, "-W", "ignore", "-c", script + tell, str(out)], check=True, capture_output=True)
-    return set(out.read_text().split("\n"))
+    program = LOADED.format(before=before, script=script)
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program, str(out)], check=True, capture_output=True)
+    return set(out.read_text().splitlines())
 
 
 def test_importing_the_operators_loads_no_engine_that_airflow_does_not_load() -> None:
-    added = loaded_by(FOR_AUTHORS) - loaded_by(PLAIN)
+    added = loaded_by(FOR_AUTHORS, before=PLAIN)
 
     assert "airflow_consent_retl.operators.consent" in added
     assert {module for module in added if module.partition(".")[0] in HEAVY} == set()
 
 
 def test_importing_every_name_loads_nothing_of_other_projects() -> None:
-    added = loaded_by(EVERY_NAME) - loaded_by(PLAIN)
+    added = loaded_by(EVERY_NAME, before=PLAIN)
 
     assert "airflow_consent_retl.consent.planner" in added
     assert {module.partition(".")[0] for module in added} == {"airflow_consent_retl", "airflow"}
@@ -127,7 +137,7 @@ from airflow_consent_retl.operators import *
 
 
 def test_every_operator_loads_no_more_than_what_defines_the_operators() -> None:
-    added = loaded_by(EVERY_OPERATOR) - loaded_by(PLAIN + IN_EACH_PROCESS)
+    added = loaded_by(EVERY_OPERATOR, before=PLAIN + IN_EACH_PROCESS)
 
     ours = {name.removeprefix("airflow_consent_retl.") for name in added if name.startswith("airflow_consent_retl.")}
     defining = {module.removeprefix("airflow_consent_retl.") for module in MODULES.values()}
@@ -160,7 +170,7 @@ def test_the_provider_info_which_every_process_reads_loads_no_destination() -> N
 
 
 def test_importing_the_package_loads_nothing_at_all() -> None:
-    added = loaded_by("import airflow_consent_retl") - loaded_by("")
+    added = loaded_by("import airflow_consent_retl")
 
     # The package's own entry, and what an editable installation brings.
     assert {name for name in added if name.partition(".")[0] in {*HEAVY, "airflow"}} == set()
@@ -203,15 +213,14 @@ def test_importing_every_module_asks_no_backend_for_a_variable_or_a_connection(t
         "AIRFLOW__WORKERS__SECRETS_BACKEND": "recording_backend.Recording",
     }
 
-    for script in (EVERY_MODULE + FOR_AUTHORS, ASK):
-        command = [sys.executable, "-W", "ignore", "-c", script]
-        subprocess.run(command, check=True, capture_output=True, env=environment)
+    command = [sys.executable, "-W", "ignore", "-c", EVERY_MODULE + FOR_AUTHORS + ASK]
+    subprocess.run(command, check=True, capture_output=True, env=environment)
 
     assert set(asked.read_text().split("\n")) == {"variable asked_at_last", ""}
 
 
 def test_importing_the_registry_of_databases_loads_no_client() -> None:
-    added = loaded_by("import airflow_consent_retl.databases.registry") - loaded_by("")
+    added = loaded_by("import airflow_consent_retl.databases.registry")
 
     assert "airflow_consent_retl.databases.snowflake" in added
     # Not even Airflow: only the parts that the registry names need it.
@@ -226,7 +235,7 @@ ensure_plugins_loaded()
 
 
 def test_a_process_that_parses_dags_loads_the_plugin_and_nothing_of_the_page() -> None:
-    added = loaded_by(PARSING + FOR_AUTHORS) - loaded_by(FOR_AUTHORS)
+    added = loaded_by(PARSING, before=FOR_AUTHORS)
 
     # The addresses of the page are loaded by the operators, for their links.
     assert {name for name in added if name.partition(".")[0] == "airflow_consent_retl"} == {
@@ -236,6 +245,6 @@ def test_a_process_that_parses_dags_loads_the_plugin_and_nothing_of_the_page() -
 
 def test_the_plugin_itself_imports_nothing_but_airflows_class_for_plugins() -> None:
     before = "from airflow.plugins_manager import AirflowPlugin"
-    added = loaded_by(before + "\nimport airflow_consent_retl.sight.plugin") - loaded_by(before)
+    added = loaded_by("import airflow_consent_retl.sight.plugin", before=before)
 
     assert {name for name in added if not name.startswith("airflow_consent_retl")} == set()
