@@ -126,8 +126,9 @@ class IntegrationSwitch(DestinationSwitch):
 class ExclusionSwitch(DestinationSwitch):
     """One destination in a JSON array of the destinations to which the row may not go: `["google_ads", "webhook"]`.
 
-    An array that excludes a base destination excludes its instances. A value that is not an array of text cannot be
-    read, and neither can a name that differs from the destination's only by case or separators.
+    An array that excludes a base destination excludes its instances, and `all`, in any case, every destination. A value
+    that is not an array of text cannot be read, and neither can a name that differs from the destination's only by case
+    or separators.
     """
 
     column: str
@@ -148,7 +149,8 @@ class ExclusionSwitch(DestinationSwitch):
             return None
         if _has_near_name(self.names, found):
             return None
-        return not set(self.names).intersection(found)
+        is_all = any(name == _ALL or differs_in_form_only(_ALL, name) for name in found)
+        return not is_all and not set(self.names).intersection(found)
 
 
 class IntegrationsObject(RowSwitches):
