@@ -187,8 +187,10 @@ class PolicyChange:
         for name, (policy, decided_at) in self._lost.items():
             self._histories[name].add(policy, at=decided_at)
         for name, before in self._latest.items():
-            if before is None or before.digest != self._policy.digest:
-                self._histories[name].add(self._policy, at=at)
+            history = self._histories[name]
+            # An earlier release signed no entry.
+            if before is None or before.digest != self._policy.digest or not history.is_signed:
+                history.add(self._policy, at=at)
 
     def effects(self, model: str, *, at: datetime) -> list[PolicyEffect]:
         """Return the people that the policy gained and lost at this run, for each policy that it replaced."""

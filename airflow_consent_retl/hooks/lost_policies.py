@@ -63,7 +63,7 @@ def lost_policies(
     found = {}
     for name, history in histories.items():
         last = decided.get(name)
-        if last is None or not history.lacks(last.policy_digest, at=last.decided_at):
+        if last is None or _shows(history, last):
             continue
         lost = (
             f"the last run decided about `{name}` under policy {last.policy_digest}, and {history.folder.uri} does not "
@@ -75,6 +75,16 @@ def lost_policies(
             raise RefusedError(f"{lost}. The archive of policies does not have it either. {_REMEDY}") from None
         log.warning("%s. The archive of policies has it", lost)
     return found
+
+
+def _shows(history: PolicyHistory, last: DecisionRecords) -> bool:
+    """Return whether a history has the policy of the last run; without a signature, it has to be the newest one."""
+    if history.lacks(last.policy_digest, at=last.decided_at):
+        return False
+    if history.is_signed:
+        return True
+    newest = history.latest()
+    return newest is not None and newest.digest == last.policy_digest
 
 
 def check_archive_of_place(loaded: LoadedPolicy, decided: Mapping[str, DecisionRecords], log: TaskLog) -> None:

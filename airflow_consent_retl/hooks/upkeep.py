@@ -145,10 +145,7 @@ def _copy_policies(workspace: str | None, old: str, new: str) -> None:
     """Copy the policies that a sync was decided under, so that nothing opens because of its new name."""
     from airflow_consent_retl.delivery.ledger.records import model_and_destination
     from airflow_consent_retl.storage.location import policy_folder
+    from airflow_consent_retl.storage.policy_history import PolicyHistory
 
-    source, target = (policy_folder(workspace, *model_and_destination(sync)) for sync in (old, new))
-    present = set(target.names())
-    for name in source.names():
-        if name not in present:
-            with target.create(name) as file:
-                file.write(source.read(name))
+    source, target = (PolicyHistory(policy_folder(workspace, *model_and_destination(sync))) for sync in (old, new))
+    source.copy_to(target)

@@ -191,16 +191,21 @@ class Folder:
         accepted = {SignatureState.SIGNED, SignatureState.MOVED, SignatureState.UNKNOWN_KEY}
         return self._signed_body(name, self.read(name), accepted, _RESTORE)
 
-    def signature_state(self) -> SignatureState:
-        """Return whether the deployment signed the manifest here.
+    @property
+    def signs(self) -> bool:
+        """Whether documents here are signed."""
+        return self._signer is not None
+
+    def signature_state(self, name: str = MANIFEST_NAME) -> SignatureState:
+        """Return whether the deployment signed the manifest here, or another document.
 
         Raises:
             RefusedError: there is none.
         """
-        document = SignedDocument.read(self.read(MANIFEST_NAME))
+        document = SignedDocument.read(self.read(name))
         if self._signer is None:
             return SignatureState.UNSIGNED
-        return document.state(self._signer(), place=f"{self.uri}/{MANIFEST_NAME}")
+        return document.state(self._signer(), place=f"{self.uri}/{name}")
 
     def _signed_body(self, name: str, content: bytes, accepted: Collection[SignatureState], remedy: str) -> bytes:
         document = SignedDocument.read(content)

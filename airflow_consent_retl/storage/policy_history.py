@@ -1,7 +1,8 @@
 """The policies that a sync was decided under, the newest last: the base for comparing a changed policy.
 
-A policy is written once, at its first decision, and never changed. It names categories and destinations, but no
-person.
+A policy is written once, at its first decision, is signed, and is never changed. It names categories and destinations,
+but no person. What an earlier release wrote has no signature: it counts only as the beginning of a history, and the
+next run adds the last policy with one.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow_consent_retl.consent import ConsentPolicy, parse_recorded_policy, policy_document
 from airflow_consent_retl.errors import PolicyError, RefusedError
+from airflow_consent_retl.storage.signing import SignatureState
 
 if TYPE_CHECKING:
     from airflow_consent_retl.storage.folder import Folder
@@ -76,6 +78,20 @@ class PolicyHistory:
                 raise RefusedError(f"{self.folder.uri}/{name}: not the policy under which the run of this time decided")
         return True
 
+    @property
+    def is_signed(self) -> bool:
+        """Whether the newest entry, if there is one, is signed where entries are signed at all."""
+        newest = self._names()[-1:] if self.folder.signs else []
+        return all(self.folder.signature_state(name) is not SignatureState.UNSIGNED for name in newest)
+
+    def copy_to(self, other: PolicyHistory) -> None:
+        """Add the entries, in their order, to the history of the sync's new name, which may have some of them."""
+        present = set(other._names())
+        for name in self._names():
+            if name not in present:
+                at = datetime.strptime(name, _NAME).replace(tzinfo=UTC)
+                other._write({**self._read(name), "since": at.isoformat()}, at)
+
     def add(self, policy: ConsentPolicy, *, at: datetime) -> None:
         """Write a policy that a run decided under and that differs from the latest."""
         self._write({"digest": policy.digest, "since": at.isoformat(), "policy": policy_document(policy)}, at)
@@ -87,20 +103,37 @@ class PolicyHistory:
     def _names(self) -> list[str]:
         return sorted(name for name in self.folder.names() if name.endswith(".json"))
 
+    @property
+    def _of(self) -> str:
+        """The sync, as the names of folders have it: a signed entry of another one is no entry of this one."""
+        return f"{self.folder.parent.name}/{self.folder.name}"
+
     def _read(self, name: str) -> dict[str, Any]:
+        is_signed = self.folder.signs and not self._is_of_earlier_release(name)
+        content = self.folder.read_document(name) if is_signed else self.folder.read(name)
         try:
-            kept: dict[str, Any] = json.loads(self.folder.read(name))
-            return {"digest": kept["digest"], "policy": kept["policy"]}
+            kept: dict[str, Any] = json.loads(content)
+            found = {"digest": kept["digest"], "policy": kept["policy"]}
+            if is_signed and (kept["of"], kept["name"]) != (self._of, name):
+                raise RefusedError(f"{self.folder.uri}/{name} is a copy of {kept['of']}/{kept['name']}: remove it")
         except (ValueError, KeyError, TypeError):
             raise self._unreadable(name) from None
+        return found
+
+    def _is_of_earlier_release(self, name: str) -> bool:
+        """Return whether an entry has no signature, and no entry before it has one."""
+        names = self._names()
+        until = names[: names.index(name) + 1] if name in names else [name]
+        return all(self.folder.signature_state(one) is SignatureState.UNSIGNED for one in until)
 
     def _unreadable(self, name: str) -> RefusedError:
         return RefusedError(f"{self.folder.uri}/{name}: no policy of this version of the package")
 
     def _write(self, document: Mapping[str, object], at: datetime) -> None:
         self.folder.make()
-        with self.folder.create(self._next_name(at)) as file:
-            file.write(json.dumps(document, indent=2).encode())
+        name = self._next_name(at)
+        entry = {**document, "of": self._of, "name": name}
+        self.folder.publish(json.dumps(entry, indent=2).encode(), name=name)
 
     def _next_name(self, at: datetime) -> str:
         """Return a name after all others: whatever clock was ahead, the newest policy is the last that was written."""

@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from support.crm_sync import CONSENT, SQL, CrmSync
 from support.log_lines import task_fails, unwrapped
 from support.postgres import Postgres, postgres
 
-from airflow_consent_retl.consent import parse_policy
+from airflow_consent_retl.consent import parse_policy, policy_document
 from airflow_consent_retl.hooks.approving import approve
-from airflow_consent_retl.hooks.upkeep import adopt
+from airflow_consent_retl.hooks.upkeep import adopt, hand_over
 from airflow_consent_retl.operators import PruneOperator
+from airflow_consent_retl.storage.location import policy_folder
+from airflow_consent_retl.storage.policy_history import PolicyHistory
 
 # Each case with one kind of ledger; `make test-long` has the other.
 pytestmark = pytest.mark.diagonal("crm")
@@ -229,15 +232,71 @@ def test_the_same_policy_needs_no_history(crm: Officer) -> None:
 def test_a_policy_that_was_recorded_under_a_clock_that_was_ahead_is_not_the_last_one_for_ever(
     crm: Officer, looser: dict[str, Any]
 ) -> None:
-    crm.permitted(policy=looser)
-    (first,) = crm.history.iterdir()
-    first.rename(crm.history / f"{int(first.name[:4]) + 1}{first.name[4:]}")
+    history = PolicyHistory(policy_folder(crm.workspace, "people", "crm"))
+    history.add(parse_policy(looser), at=datetime.now(UTC) + timedelta(days=400))
     assert crm.run(STRICT) == list(YES)
 
     with task_fails(match=REFUSED):
         crm.run(looser)
 
     assert crm.there() == list(YES)
+
+
+def unsigned(crm: Officer, policy: dict[str, Any], *, day: int) -> None:
+    """Write an entry as an earlier release wrote it."""
+    read = parse_policy(policy)
+    crm.history.mkdir(parents=True, exist_ok=True)
+    entry = {"digest": read.digest, "since": "", "policy": policy_document(read)}
+    (crm.history / f"203001{day:02d}t000000000000.json").write_text(json.dumps(entry, indent=2))
+
+
+@pytest.mark.parametrize("looser", LOOSER.values(), ids=list(LOOSER))
+def test_a_history_of_an_earlier_release_counts_and_the_next_run_signs_its_last_policy(
+    crm: Officer, looser: dict[str, Any]
+) -> None:
+    unsigned(crm, looser, day=1)
+    unsigned(crm, STRICT, day=2)
+    with task_fails(match=REFUSED):
+        crm.run(looser)
+
+    assert crm.run(STRICT) == list(YES)
+
+    assert len(list(crm.history.iterdir())) == 3
+    with task_fails(match=REFUSED):
+        crm.run(looser)
+    # Whoever may write files adds one: then nothing would be compared.
+    unsigned(crm, looser, day=3)
+    with task_fails(match="is not signed"):
+        crm.run(looser)
+    assert crm.there() == list(YES)
+
+
+@pytest.mark.parametrize("looser", LOOSER.values(), ids=list(LOOSER))
+def test_an_unsigned_policy_counts_only_if_it_is_the_one_of_the_last_record(
+    crm: Officer, looser: dict[str, Any]
+) -> None:
+    crm.run(STRICT)
+    crm.lose("policies")
+    unsigned(crm, STRICT, day=1)
+    unsigned(crm, looser, day=2)
+
+    for _ in range(2):
+        with task_fails(match=REFUSED):
+            crm.run(looser)
+
+    assert crm.there() == list(YES)
+
+
+def test_a_sync_keeps_its_signed_policies_under_a_new_name(crm: Officer) -> None:
+    crm.run(STRICT)
+    hand_over("people/crm", to="persons/crm", ledger_conn_id=crm.ledger_conn_id)
+
+    with task_fails(match=REFUSED):
+        crm.permitted(policy=FELL_OUT, model="persons")
+
+    shutil.copytree(crm.history, crm.folder / "policies" / "others" / "crm")
+    with task_fails(match="is a copy of people/crm/"):
+        crm.permitted(policy=FELL_OUT, model="others")
 
 
 def test_policies_may_take_turns(crm: Officer, capfd: pytest.CaptureFixture[str]) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from airflow_consent_retl.consent import ConsentPolicy, parse_policy
+from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.storage.folder import Folder
 from airflow_consent_retl.storage.policy_history import PolicyHistory
+from airflow_consent_retl.storage.signing import Signer
 
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -81,3 +86,73 @@ def test_the_last_policy_is_the_newest_whatever_clock_was_ahead_before(tmp_path:
 
         assert history.latest() == policy(name)
         assert not history.lacks(policy(name).digest, at=at)
+
+
+def signed_history(path: Path, sync: str = "people/crm") -> PolicyHistory:
+    """Return the history of a sync in a deployment that signs."""
+    signer = Signer(["history" * 8])
+    return PolicyHistory(Folder.local(path / "policies" / sync, lambda: signer))
+
+
+def changed(history: PolicyHistory, entry: Path) -> None:
+    entry.write_bytes(entry.read_bytes().replace(b'"name": "A"', b'"name": "B"'))
+
+
+def without_signature(history: PolicyHistory, entry: Path) -> None:
+    document = json.loads(entry.read_bytes())
+    del document["signature"]
+    entry.write_text(json.dumps(document, indent=2))
+
+
+def again(history: PolicyHistory, entry: Path) -> None:
+    shutil.copy(entry, entry.with_name("20300101t000000000000.json"))
+
+
+def of_another_sync(history: PolicyHistory, entry: Path) -> None:
+    other = signed_history(entry.parents[3], "people/lake")
+    other.add(policy("A"), at=DAY + timedelta(days=9))
+    (found,) = Path(other.folder.path).iterdir()
+    shutil.copy(found, entry.parent)
+
+
+def of_another_secret(history: PolicyHistory, entry: Path) -> None:
+    entry.unlink()
+    stranger = Signer(["stranger" * 8])
+    PolicyHistory(Folder.local(entry.parent, lambda: stranger)).add(policy("A"), at=DAY + timedelta(days=9))
+    (written,) = set(entry.parent.iterdir()) - {entry.with_name("20260101t000000000000.json")}
+    document = json.loads(written.read_bytes())
+    # A stranger can name any key.
+    document["signature"]["key_id"] = Signer(["history" * 8]).key_id
+    written.write_text(json.dumps(document, indent=2))
+
+
+@pytest.mark.parametrize("forge", [changed, without_signature, again, of_another_sync, of_another_secret])
+def test_an_entry_that_the_deployment_did_not_write_here_is_refused(
+    tmp_path: Path, forge: Callable[[PolicyHistory, Path], None]
+) -> None:
+    history = signed_history(tmp_path)
+    history.add(policy("B"), at=DAY)
+    history.add(policy("A"), at=DAY + timedelta(days=1))
+    assert history.is_signed
+    newest = max(Path(history.folder.path).iterdir())
+
+    forge(history, newest)
+
+    with pytest.raises(RefusedError, match=r"false signature|is not signed|is a copy of people/"):
+        history.latest()
+
+
+def test_entries_without_a_signature_count_as_the_beginning_of_a_history_only(tmp_path: Path) -> None:
+    history, before = signed_history(tmp_path), PolicyHistory(Folder.local(tmp_path / "policies" / "people" / "crm"))
+    before.add(policy("A"), at=DAY)
+    before.add(policy("B"), at=DAY + timedelta(days=1))
+    assert history.latest() == policy("B")
+    assert not history.is_signed
+
+    history.add(policy("B"), at=DAY + timedelta(days=2))
+
+    assert history.is_signed
+    assert not history.lacks(policy("A").digest, at=DAY + timedelta(hours=1))
+    before.add(policy("A"), at=DAY + timedelta(days=3))
+    with pytest.raises(RefusedError, match="is not signed"):
+        history.latest()
