@@ -166,8 +166,8 @@ class PolicyArchive:
         folder, until = self._place(place), f"{at.astimezone(UTC):{_STAMP}}"
         names = self._documents(folder)
         earlier = [name for name in names if name[: len(until)] <= until]
-        # A run notes the policy after it took its own time.
-        candidates = [*earlier[-1:], *names[len(earlier) :]]
+        # A run notes the policy after it took its own time. A time of the future says nothing: a clock was ahead.
+        candidates = names if at > datetime.now(UTC) else [*earlier[-1:], *names[len(earlier) :]]
         return all(self._read(folder, name)["digest"] != digest for name in candidates)
 
     def periods(self, place: str) -> list[PolicyPeriod]:

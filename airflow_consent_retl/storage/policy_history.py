@@ -136,10 +136,11 @@ class PolicyHistory:
         self.folder.publish(json.dumps(entry, indent=2).encode(), name=name)
 
     def _next_name(self, at: datetime) -> str:
-        """Return a name after all others: whatever clock was ahead, the newest policy is the last that was written."""
-        last = max(self._names(), default="")
-        name = _name(at)
-        return name if name > last else _name(datetime.strptime(last, _NAME).replace(tzinfo=UTC) + _TICK)
+        """Return the name of an entry of a time; after one of the future, which was written under a wrong clock."""
+        last, now = max(self._names(), default=""), datetime.now(UTC)
+        # A run that began earlier may end later: its policy is not the newest.
+        is_ahead = _name(at) <= last and last > _name(now)
+        return _name(datetime.strptime(last, _NAME).replace(tzinfo=UTC) + _TICK if is_ahead else at)
 
 
 def _name(at: datetime) -> str:

@@ -19,8 +19,9 @@ from airflow_consent_retl.consent import parse_policy, policy_document
 from airflow_consent_retl.hooks.approving import approve
 from airflow_consent_retl.hooks.upkeep import adopt, hand_over
 from airflow_consent_retl.operators import PruneOperator
-from airflow_consent_retl.storage.location import policy_folder
+from airflow_consent_retl.storage.location import open_folder, policy_folder
 from airflow_consent_retl.storage.policy_history import PolicyHistory
+from airflow_consent_retl.storage.records.documents import DecisionRecords
 
 # Each case with one kind of ledger; `make test-long` has the other.
 pytestmark = pytest.mark.diagonal("crm")
@@ -297,6 +298,23 @@ def test_a_sync_keeps_its_signed_policies_under_a_new_name(crm: Officer) -> None
     shutil.copytree(crm.history, crm.folder / "policies" / "others" / "crm")
     with task_fails(match="is a copy of people/crm/"):
         crm.permitted(policy=FELL_OUT, model="others")
+
+
+def test_a_run_that_was_recorded_after_a_later_one_is_not_the_last(crm: Officer) -> None:
+    renamed = {**STRICT, "categories": [{**ADS, "name": "Other name"}]}
+    crm.run(STRICT)
+    crm.permitted(policy=renamed)
+    crm.run(STRICT)
+    # As if the second run had been slower than the third one, and the third had not seen it.
+    max(crm.history.iterdir()).unlink()
+    (stream,) = (crm.folder / "records" / "decisions" / "people").iterdir()
+    records = open_folder(stream.as_uri())
+    second, third = (DecisionRecords.from_json(records.read_document(f"0000000{number}.json")) for number in (2, 3))
+    for number, document in enumerate((third, second), start=2):
+        changed = document.model_copy(update={"number": number, "state": third.state, "people": third.people})
+        records.put_document(f"0000000{number}.json", changed.to_json())
+
+    assert crm.run({**STRICT, "categories": [{**ADS, "name": "Third name"}]}) == list(YES)
 
 
 def test_policies_may_take_turns(crm: Officer, capfd: pytest.CaptureFixture[str]) -> None:

@@ -50,9 +50,10 @@ def test_an_approval_that_was_deleted_is_noticed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(days=400), timedelta(days=20_000)])
 def test_the_policy_in_force_is_the_last_one_whatever_clock_was_ahead_before(tmp_path: Path, ahead: timedelta) -> None:
     archive = PolicyArchive(Folder.local(tmp_path), Signer(["archive" * 8]))
-    names = ["First", "Second", "Third", "Second"]
+    names, now = ["First", "Second", "Third", "Second"], datetime.now(UTC) - timedelta(hours=1)
+    later = datetime.now(UTC) + ahead
     for number, name in enumerate(names):
-        at = AT + ahead if number == 0 else AT + timedelta(minutes=number)
+        at = later if number == 0 else now + timedelta(minutes=number)
         for _ in range(2):
             archive.note_in_force(PLACE, parse_policy(policy(name)), at=at, change_of=lambda place: None)
 
@@ -61,4 +62,6 @@ def test_the_policy_in_force_is_the_last_one_whatever_clock_was_ahead_before(tmp
         assert present.digest == parse_policy(policy(name)).digest
         assert not archive.lacks(PLACE, present.digest, at=at)
 
+    assert not archive.lacks(PLACE, parse_policy(policy("First")).digest, at=later + timedelta(seconds=1))
+    assert archive.lacks(PLACE, parse_policy(policy("Fourth")).digest, at=later)
     assert [one.digest for one in archive.periods(PLACE)] == [parse_policy(policy(name)).digest for name in names]

@@ -17,6 +17,7 @@ from airflow_consent_retl.storage.policy_history import PolicyHistory
 from airflow_consent_retl.storage.signing import Signer
 
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
 
 
 def policy(name: str) -> ConsentPolicy:
@@ -77,11 +78,11 @@ def test_the_latest_policy_is_unknown_after_a_loss_was_accepted(tmp_path: Path) 
 
 @pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(days=400), timedelta(days=20_000)])
 def test_the_last_policy_is_the_newest_whatever_clock_was_ahead_before(tmp_path: Path, ahead: timedelta) -> None:
-    history = PolicyHistory(Folder.local(tmp_path))
-    history.add(policy("A"), at=DAY + ahead)
+    history, now = PolicyHistory(Folder.local(tmp_path)), datetime.now(UTC) - HOUR
+    history.add(policy("A"), at=now + HOUR + ahead)
 
     for minutes, name in enumerate("BCAC"):
-        at = DAY + timedelta(minutes=minutes)
+        at = now + timedelta(minutes=minutes)
         history.add(policy(name), at=at)
 
         assert history.latest() == policy(name)
@@ -156,3 +157,15 @@ def test_entries_without_a_signature_count_as_the_beginning_of_a_history_only(tm
     before.add(policy("A"), at=DAY + timedelta(days=3))
     with pytest.raises(RefusedError, match="is not signed"):
         history.latest()
+
+
+def test_a_run_that_began_earlier_and_ended_later_does_not_have_the_newest_policy(tmp_path: Path) -> None:
+    history = PolicyHistory(Folder.local(tmp_path))
+    history.add(policy("A"), at=DAY)
+    history.add(policy("C"), at=DAY + 2 * HOUR)
+
+    history.add(policy("B"), at=DAY + HOUR)
+
+    assert history.latest() == policy("C")
+    assert not history.lacks(policy("B").digest, at=DAY + HOUR)
+    assert not history.lacks(policy("C").digest, at=DAY + 2 * HOUR)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from airflow_consent_retl.storage.records.documents import DecisionRecords, DeliveryRecords
 from airflow_consent_retl.storage.records.index import RecordIndex
@@ -12,6 +12,8 @@ from airflow_consent_retl.storage.records.stream import RecordStream
 
 if TYPE_CHECKING:
     from airflow_consent_retl.storage.folder import Folder
+
+_OVERLAPPING: Final = 3
 
 
 def decision_streams(root: Folder) -> Iterator[RecordStream[DecisionRecords]]:
@@ -23,7 +25,9 @@ def decision_streams(root: Folder) -> Iterator[RecordStream[DecisionRecords]]:
 
 
 def newest_decisions(model: Folder) -> dict[str, DecisionRecords]:
-    """Return the newest document about each destination of a model.
+    """Return the newest document about each destination of a model: that of the latest decision.
+
+    A run that began earlier may end later, so of each stream the last few documents are read.
 
     Args:
         model: the folder of its decisions.
@@ -34,8 +38,7 @@ def newest_decisions(model: Folder) -> dict[str, DecisionRecords]:
     found: dict[str, DecisionRecords] = {}
     for destinations in sorted(model.names()):
         stream = RecordStream(model / destinations, DecisionRecords)
-        if names := stream.names():
-            document = stream.read(names[-1])
+        for document in map(stream.read, stream.names()[-_OVERLAPPING:]):
             for name in document.destinations:
                 if name not in found or found[name].decided_at < document.decided_at:
                     found[name] = document
