@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -66,3 +67,10 @@ def test_no_class_name_occurs_twice() -> None:
             if isinstance(node, ast.ClassDef):
                 places[node.name].append(module.as_posix())
     assert not {name: found for name, found in places.items() if len(found) > 1}
+
+
+def test_the_page_of_the_tests_helpers_has_each_of_them(repo: Path) -> None:
+    support = repo / "tests" / "support"
+    listed = re.findall(r"^\| `([a-z_]+\.py)` \|", (support / "README.md").read_text("utf-8"), re.MULTILINE)
+
+    assert listed == sorted(file.name for file in support.glob("*.py") if file.name != "__init__.py")
