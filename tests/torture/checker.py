@@ -159,7 +159,7 @@ def _sent_at(evidence: Evidence) -> dict[tuple[str, str], int]:
 
 
 def _leases(evidence: Evidence) -> Iterator[Violation]:
-    leases = sorted((at, worker.name) for worker in evidence.workers for at in worker.when("leased"))
+    leases = sorted((at, worker.name) for worker in evidence.workers for at in worker.leases)
     for (_, holder), (taken, _) in pairwise(leases):
         late = [request for request in evidence.requests if request.worker == holder and request.at > taken]
         if len(late) > evidence.concurrency:
@@ -241,7 +241,7 @@ def _known_keys(evidence: Evidence) -> set[str]:
     A load that ended well noted all of them. One that failed noted those that were answered at once, unless it had
     lost its lease or its ledger by then.
     """
-    leased_at = sorted(at for worker in evidence.workers for at in worker.when("leased"))
+    leased_at = sorted(at for worker in evidence.workers for at in worker.leases)
     known = set()
     for request in evidence.requests:
         worker = evidence.worker[request.worker]

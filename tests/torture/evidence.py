@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ class Worker:
         ended: when it ended.
         counts: what it reported.
         killed_at_step: the step at which it killed itself; `""`: somewhere else; None: it was not killed.
-        stopped_ns: for how long it was stopped, all in all.
+        stops: from when to when it was stopped.
     """
 
     name: str
@@ -92,7 +93,25 @@ class Worker:
     ended: int | None = None
     counts: Mapping[str, Any] = field(default_factory=dict)
     killed_at_step: str | None = None
-    stopped_ns: int = 0
+    stops: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def stopped_ns(self) -> int:
+        """For how long it was stopped, all in all."""
+        return sum(end - begin for begin, end in self.stops)
+
+    @property
+    def leases(self) -> list[int]:
+        """When it took the lease, as far as that is known.
+
+        A worker that was stopped after the step before may have taken it, and lost it again, long before it wrote that.
+        """
+        steps = [("began", self.began), *self.steps]
+        return [
+            at
+            for (_, before), (name, at) in pairwise(steps)
+            if name == "leased" and not any(begin < at and end > before for begin, end in self.stops)
+        ]
 
     def when(self, step: str) -> list[int]:
         """Return the times of a step."""
@@ -220,7 +239,7 @@ def _workers(lines: Iterable[Line]) -> list[Worker]:
             case "stopped":
                 stopped[name] = at
             case "continued":
-                workers[name] = replace(worker, stopped_ns=worker.stopped_ns + at - stopped.pop(name))
+                workers[name] = replace(worker, stops=(*worker.stops, (stopped.pop(name), at)))
             case "ended":
                 workers[name] = replace(worker, outcome=line["outcome"], ended=at, counts=line["counts"])
     return list(workers.values())

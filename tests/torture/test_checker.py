@@ -238,10 +238,21 @@ def test_somebody_who_withdrew_after_the_check_may_be_in_the_batch_that_was_unde
     assert verdict.longest_after_withdrawal_s == pytest.approx(0.005)
 
 
+@pytest.mark.parametrize(("stopped", "found"), [((701, 704), []), ((690, 699), ["sent_without_lease"])])
+def test_a_worker_that_is_stopped_as_it_takes_the_lease_may_have_lost_it_before_it_writes_that(
+    stopped: tuple[int, int], found: list[str]
+) -> None:
+    begin, end = stopped
+    evidence = send_after_another_took_over(in_order())
+    worker = replace(evidence.worker["load-2"], stops=((begin * MS, end * MS),))
+
+    assert sorted(set(rules(with_worker(evidence, worker)))) == found
+
+
 def test_an_answer_may_be_as_old_as_the_worker_was_stopped() -> None:
     old = send_long_after_the_check(in_order())
 
-    assert rules(with_worker(old, replace(old.worker["load-1"], stopped_ns=110 * MS))) == []
+    assert rules(with_worker(old, replace(old.worker["load-1"], stops=((MS, 111 * MS),)))) == []
 
 
 def test_what_was_not_answered_may_be_sent_again() -> None:
