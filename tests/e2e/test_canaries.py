@@ -32,20 +32,23 @@ def leaks(airflow: Airflow, run: DagRunResult, tmp_path: Path) -> list[str]:
 
 
 def pseudonymous(workspace: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield the files that outlive the rows in the workspace: manifests, decision logs, records, signature tables."""
-    kept = re.compile(r"(manifest\.json|decisions-\d+\.parquet|signatures\.parquet|digest\.key|ledger\.db.*)")
+    """Yield every file of the workspace but those of the rows themselves, which end with their retention."""
+    rows = re.compile(r"(snapshots|permitted|syncs)/.*/(?!decisions-|signatures)[a-z]+-[^/]*\.parquet")
     for path in workspace.rglob("*"):
-        if path.is_file() and (kept.fullmatch(path.name) or path.is_relative_to(workspace / "records")):
+        if path.is_file() and not rows.fullmatch(str(path.relative_to(workspace))):
             yield str(path), path.read_bytes()
 
 
 def test_the_sweep_finds_a_value_that_is_there(airflow: Airflow, vendor: Receiver, tmp_path: Path) -> None:
     run = airflow.run("webhook")
-    (tmp_path / "tmp" / "left-over").write_text(f"… {FIRST.user_id} …")
+    places = [tmp_path / "tmp" / "left-over", tmp_path / "workspace" / "suppression" / "acts" / "act.json"]
+    for place in places:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(f"… {FIRST.user_id} …")
 
     found = leaks(airflow, run, tmp_path)
 
-    assert found == [str(tmp_path / "tmp" / "left-over")]
+    assert found == list(map(str, places))
 
 
 @pytest.mark.parametrize("dag_id", ["webhook", "table", "files", "own_tasks", "sync_variable"])
