@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,9 @@ class DestinationDiff:
     `gained_by_reason` counts the gained rows by the reasons for which the old policy denied them, and `lost_by_reason`
     the lost rows by the reasons for which the new policy denies them. A reason is a category's id and status, such as
     `C0004:unknown`. A row with several reasons counts under each.
+
+    `opened` counts the rows that both policies permit, and that the old one alone sends without some guarded field or
+    without an answer; `closed` those that the new one alone does. `opened_fields` counts the former by field.
     """
 
     permitted_before: int
@@ -37,6 +40,19 @@ class DestinationDiff:
     lost: int
     gained_by_reason: Mapping[str, int]
     lost_by_reason: Mapping[str, int]
+    opened: int = 0
+    closed: int = 0
+    opened_fields: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def released(self) -> int:
+        """The rows that the new policy newly sends, or sends with more."""
+        return self.gained + self.opened
+
+    @property
+    def taken(self) -> int:
+        """The rows that the new policy no longer sends, or sends with less."""
+        return self.lost + self.closed
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +106,13 @@ class PlanPair:
         counts: dict[DestinationName, Counter[str]] = {name: Counter() for name in names}
         gained: dict[DestinationName, Counter[str]] = {name: Counter() for name in names}
         lost: dict[DestinationName, Counter[str]] = {name: Counter() for name in names}
+        opened: dict[DestinationName, Counter[str]] = {name: Counter() for name in names}
         for subject, tokens, count in counted:
             rows += count
-            after = self.plan.decide_signature(tokens, subject, at=at).decisions
-            before = self.old.decide_signature(tuple(tokens[place] for place in self.places), subject, at=at).decisions
+            after = self.plan.decide_signature(tokens, subject, at=at)
+            before = self.old.decide_signature(tuple(tokens[place] for place in self.places), subject, at=at)
             for name in names:
-                was, is_ = before[name], after[name]
+                was, is_ = before.decisions[name], after.decisions[name]
                 counts[name]["before"] += 0 if isinstance(was, Denied) else count
                 counts[name]["after"] += 0 if isinstance(is_, Denied) else count
                 if isinstance(was, Denied) and not isinstance(is_, Denied):
@@ -104,6 +121,11 @@ class PlanPair:
                 elif isinstance(is_, Denied) and not isinstance(was, Denied):
                     counts[name]["lost"] += count
                     lost[name].update({reason.code: count for reason in is_.reasons})
+                elif not isinstance(was, Denied):
+                    kept_before, kept_now = set(before.withheld.get(name, ())), set(after.withheld.get(name, ()))
+                    counts[name]["opened"] += count if kept_before - kept_now else 0
+                    counts[name]["closed"] += count if kept_now - kept_before else 0
+                    opened[name].update(dict.fromkeys(kept_before - kept_now, count))
         return PolicyDiff(
             self.old.policy.digest,
             self.plan.policy.digest,
@@ -116,6 +138,9 @@ class PlanPair:
                     lost=counts[name]["lost"],
                     gained_by_reason=dict(sorted(gained[name].items())),
                     lost_by_reason=dict(sorted(lost[name].items())),
+                    opened=counts[name]["opened"],
+                    closed=counts[name]["closed"],
+                    opened_fields=dict(sorted(opened[name].items())),
                 )
                 for name in names
             },

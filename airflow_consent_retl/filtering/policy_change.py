@@ -14,6 +14,7 @@ from airflow_consent_retl.progress import by_count, filled, listed, short, table
 if TYPE_CHECKING:
     from airflow_consent_retl.consent import ColumnKind, ConsentPlan, ConsentPolicy, PlanPair, PolicyDiff
     from airflow_consent_retl.consent.plan import PlanFor
+    from airflow_consent_retl.consent.policy_diff import DestinationDiff
     from airflow_consent_retl.filtering.decided import DecidedSignatures
     from airflow_consent_retl.progress import TaskLog
     from airflow_consent_retl.storage.policy_archive import PolicyEffect
@@ -157,10 +158,10 @@ class PolicyChange:
                 "accept the policy"
             )
         passed = [
-            f"`{name}`: {found.gained:,} of {diff.rows:,} rows are released"
+            f"`{name}`: {found.released:,} of {diff.rows:,} rows are released{_with_fields(found)}"
             for diff in diffs
             for name, found in diff.destinations.items()
-            if found.gained > self._allowed(diff)
+            if found.released > self._allowed(diff)
         ]
         if passed:
             raise GuardError(
@@ -201,7 +202,7 @@ class PolicyChange:
                 model,
                 diff.old_digest,
                 at,
-                {str(name): (found.gained, found.lost) for name, found in diff.destinations.items()},
+                {str(name): (found.released, found.taken) for name, found in diff.destinations.items()},
             )
             for diff in self._diffs
         ]
@@ -214,13 +215,14 @@ class PolicyChange:
         if found is None:
             return None
         # Compared the other way round: whom the present policy loses, the other one gains.
-        people = {str(name): (one.lost, one.gained) for name, one in found.destinations.items()}
+        people = {str(name): (one.taken, one.released) for name, one in found.destinations.items()}
         return PolicyEffect(model, self._policy.digest, at, people)
 
 
 def diff_lines(diff: PolicyDiff) -> str:
     """Return the rows that a change of policy releases and withdraws, as lines for the log."""
     headers = ["destination", "before", "gain", "lose", "after", "denied before because", "denied now because"]
+    headers += ["withheld before, not now"]
     rows = [
         [
             name,
@@ -230,6 +232,7 @@ def diff_lines(diff: PolicyDiff) -> str:
             found.permitted_after,
             listed(by_count(found.gained_by_reason)),
             listed(by_count(found.lost_by_reason)),
+            listed(by_count(found.opened_fields)),
         ]
         for name, found in diff.destinations.items()
     ]
@@ -238,6 +241,12 @@ def diff_lines(diff: PolicyDiff) -> str:
         f"of {diff.rows:,} rows, permitted under policy {short(diff.old_digest)} before and {short(diff.new_digest)} "
         f"after:\n{table(*filled(headers, rows, always=always))}"
     )
+
+
+def _with_fields(found: DestinationDiff) -> str:
+    if not found.opened:
+        return ""
+    return f", {found.opened:,} of them with what was withheld before ({listed(by_count(found.opened_fields))})"
 
 
 def _is_ratio(value: object) -> bool:

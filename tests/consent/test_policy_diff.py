@@ -92,6 +92,16 @@ def test_gains_and_losses_equal_those_of_deciding_every_row_twice(
         assert found.gained == sum(is_ and not was for was, is_ in zip(before, after, strict=True))
         assert found.lost == sum(was and not is_ for was, is_ in zip(before, after, strict=True))
         assert found.permitted_after == found.permitted_before + found.gained - found.lost
+        # Rows that both permit, with fewer and with more fields withheld.
+        withheld = [
+            [set(plan.decide_signature(tokens_of(plan, row), at=AT).withheld.get(name, ())) for row in rows]  # type: ignore[call-overload]
+            for plan in plans
+        ]
+        both = [(was, is_) for was, is_, *permitted in zip(*withheld, before, after, strict=True) if all(permitted)]
+        assert found.opened == sum(bool(was - is_) for was, is_ in both)
+        assert found.closed == sum(bool(is_ - was) for was, is_ in both)
+        assert (found.released, found.taken) == (found.gained + found.opened, found.lost + found.closed)
+        assert sum(found.opened_fields.values()) == sum(len(was - is_) for was, is_ in both)
 
 
 def tokens_of(plan: Any, row: dict[str, Any]) -> tuple[int, ...]:

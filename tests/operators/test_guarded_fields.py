@@ -163,3 +163,34 @@ def test_a_guarded_field_that_leaves_the_mapping_is_refused_until_it_is_cleared(
 
     world.load(webhook(fields=FIELDS), sql="SELECT id, NULL AS phone_e164, ads_ok, calls_ok FROM people")
     assert [person["phone"] for person in vendor.people.values()] == [None, None]
+
+
+ADS, CALLS = POLICY["categories"]
+PLAIN = {**CALLS, "destinations": ["lake"], "fields": {"lake": ["phone"]}}
+OPENED: dict[str, dict[str, Any]] = {
+    "the guard is gone": {**POLICY, "categories": [ADS, PLAIN]},
+    "another field is guarded": {**POLICY, "categories": [ADS, {**CALLS, "fields": {"ads": ["email"]}}]},
+    "the category is disabled": {**POLICY, "categories": [ADS, {**CALLS, "enabled": False}]},
+    "the category is exempt": {
+        **POLICY, "categories": [ADS, {**CALLS, "regime": "exempt", "reason": "own use", "owner": "law"}]
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("opened", OPENED.values(), ids=OPENED)
+def test_a_policy_that_releases_a_field_of_many_people_stops_the_run(world: World, opened: dict[str, Any]) -> None:
+    world.answers(*[False] * 20, *[True] * 5)
+    world.permitted()
+
+    for _ in range(2):
+        with task_fails(match="20 of 25 rows are released, 20 of them with what was withheld before .phone 20."):
+            world.permitted(policy=opened)
+
+    assert world.permitted()["rows"] == 25
+
+
+def test_a_guard_with_another_name_and_the_old_one_as_alias_releases_nothing(world: World) -> None:
+    world.answers(*[False] * 20, *[True] * 5)
+    world.permitted()
+
+    assert world.permitted(policy=ALIASES)["rows"] == 25
