@@ -13,10 +13,9 @@ from airflow_consent_retl.values.buffers import values_of, words_of
 from airflow_consent_retl.values.columns import cast
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from numpy.typing import NDArray
 
+    from airflow_consent_retl.consent.removal import Required
     from airflow_consent_retl.filtering.permitted_files import FilePermittedRows
     from airflow_consent_retl.storage.decision_log import SubjectKey
 
@@ -33,7 +32,7 @@ class Causes:
         permitted: the permitted set whose log is read.
         key: the key of the log's digests.
         absent: the cause for people who are not in the model any more.
-        required_before: the ids of the categories that the destination required at the last load; None: not known.
+        required_before: the categories that the destination required at the last load; None: not known.
     """
 
     def __init__(
@@ -42,7 +41,7 @@ class Causes:
         key: SubjectKey,
         *,
         absent: RemovalCause = RemovalCause.LEFT_MODEL,
-        required_before: Collection[str] | None = None,
+        required_before: Required | None = None,
     ) -> None:
         self._permitted = permitted
         self._key = key

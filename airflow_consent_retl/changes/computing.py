@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -27,6 +27,7 @@ from airflow_consent_retl.values.pipeline import lean_memory
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from airflow_consent_retl.consent.removal import Required
     from airflow_consent_retl.contract.destination import Load
     from airflow_consent_retl.filtering.files import Progress
     from airflow_consent_retl.filtering.permitted_files import FilePermittedRows
@@ -54,7 +55,7 @@ def compute_changes(
     adds: bool = True,
     only: RejectedPeople | None = None,
     absent: RemovalCause = RemovalCause.LEFT_MODEL,
-    required_before: Collection[str] | None = None,
+    required_before: Required | None = None,
     may_leave_rows: bool = False,
 ) -> Changes:
     """Compare the permitted rows of one destination with its delivered state, and publish the changes.
@@ -74,7 +75,7 @@ def compute_changes(
         unchanged: the number of permitted, delivered people who certainly did not change; `permitted` and `state` do
             not contain them.
         absent: the cause for people who are not in the model any more.
-        required_before: the ids of the categories that the destination required at the last load; None: not known.
+        required_before: the categories that the destination required at the last load; None: not known.
         may_leave_rows: whether the permitted set is kept while the changes are: then a load of all rows does not copy
             them into the changes.
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.changes.results import BatchResult
     from airflow_consent_retl.changes.warehouse_delivered import WarehouseState
+    from airflow_consent_retl.consent.removal import Required
     from airflow_consent_retl.contract.destination import Destination
     from airflow_consent_retl.filtering.asking import Ask
     from airflow_consent_retl.filtering.files import Progress
@@ -98,7 +99,7 @@ class SyncStore(ABC, Generic[State, Rows]):
         adds: bool = True,
         only: RejectedPeople | None = None,
         absent: RemovalCause,
-        required_before: Collection[str] | None = None,
+        required_before: Required | None = None,
     ) -> Changes:
         """Publish what has to be done: see `compute_changes`."""
 
@@ -195,7 +196,7 @@ class FileStore(SyncStore[DeliveredState, FilePermittedRows]):
         adds: bool = True,
         only: RejectedPeople | None = None,
         absent: RemovalCause,
-        required_before: Collection[str] | None = None,
+        required_before: Required | None = None,
     ) -> Changes:
         """Publish what has to be done: see `compute_changes`."""
         return compute_changes(

@@ -46,6 +46,7 @@ from airflow_consent_retl.storage.delivered import DeliveredState, delivered_man
 if TYPE_CHECKING:
     from airflow_consent_retl.changes.results import BatchResult
     from airflow_consent_retl.changes.store import OnField
+    from airflow_consent_retl.consent.removal import Required
     from airflow_consent_retl.contract.destination import Destination
     from airflow_consent_retl.databases.staging import Warehouse
     from airflow_consent_retl.filtering.asking import Ask
@@ -103,7 +104,7 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
         adds: bool = True,
         only: RejectedPeople | None = None,
         absent: RemovalCause,
-        required_before: Collection[str] | None = None,
+        required_before: Required | None = None,
     ) -> Changes:
         """Read the people who may have changed from the warehouse, and compare as in files: see `compute_changes`.
 

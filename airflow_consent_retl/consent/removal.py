@@ -6,6 +6,7 @@ a broken table.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,6 @@ from airflow_consent_retl.consent.decision import SubjectStatus
 from airflow_consent_retl.consent.signals import ConsentStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from airflow_consent_retl.consent.decision import Denied
 
 
@@ -151,27 +150,40 @@ _CATEGORY_STATUSES: dict[str, RemovalCause] = {
 }
 
 
-def removal_cause(reasons: Collection[str], *, required_before: Collection[str] | None = None) -> RemovalCause:
+# The ids of categories whose no denied a person; in a tuple, categories of which any one was enough.
+Required = Collection["str | tuple[str, ...]"]
+
+
+def removal_cause(reasons: Collection[str], *, required_before: Required | None = None) -> RemovalCause:
     """Return the strongest cause for the reason codes of a denial. An explicit no outranks all other causes.
 
     With match `any`, a no counts as explicit too: none of the alternatives is granted, and one was refused.
 
     Args:
         reasons: the reason codes.
-        required_before: the ids of the categories that the destination required when the person was delivered. A no to
-            another category takes nothing back: the policy changed. None: not known.
+        required_before: the categories that the destination required when the person was delivered. A no to another
+            category takes nothing back: the policy changed. So does a no to one of several alternatives, as long as
+            another one of them is granted: the person may have said it before. None: not known.
 
     Raises:
         ValueError: there are no reasons, so there is no denial.
     """
     if not reasons:
         raise ValueError("a denial needs a reason")
-    return max(_cause_of_reason(code, required_before).rank for code in reasons).cause
+    before = None if required_before is None else _taking_back(reasons, required_before)
+    return max(_cause_of_reason(code, before).rank for code in reasons).cause
 
 
-def cause_of(denied: Denied, *, required_before: Collection[str] | None = None) -> RemovalCause:
+def cause_of(denied: Denied, *, required_before: Required | None = None) -> RemovalCause:
     """Return the cause for a denial: see `removal_cause`."""
     return removal_cause([reason.code for reason in denied.reasons], required_before=required_before)
+
+
+def _taking_back(reasons: Collection[str], required_before: Required) -> set[str]:
+    """Return the categories whose answers must have changed since, if they do not grant now."""
+    alternatives = [{one} if isinstance(one, str) else {*one} for one in required_before]
+    not_granted = {code.rpartition(":")[0] for code in reasons}
+    return {category for some in alternatives if some <= not_granted for category in some}
 
 
 def _cause_of_reason(code: str, required_before: Collection[str] | None) -> RemovalCause:

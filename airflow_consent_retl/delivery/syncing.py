@@ -289,7 +289,7 @@ class Sync(SyncSteps):
             if self._is_nothing(changes):
                 end_without_changes(self._context, permitted, report, schema=changes.shape.load_schema)
                 return None
-            self._lease.note_required(permitted.counts.required)
+            self._lease.note_required(permitted.counts.required_of_people)
             run = self._begin(LOAD, key, changes, source_of(self._context, permitted))
             reached(Step.BEGUN)
         report.delivery = run.delivery.id

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from airflow_consent_retl.consent import ExternalConsent
+    from airflow_consent_retl.consent.removal import Required
     from airflow_consent_retl.storage.source_sizes import SourceSizes
 
 _BATCH_ROWS = 131_072
@@ -65,7 +66,7 @@ class ConsentQuestion:
         policy: the present policy.
         destinations: the destinations to decide for.
         withdrawn_at: the column with the time at which consent last changed, if there is one.
-        required_before: the ids of the categories that the destination required at the last load; None: not known.
+        required_before: the categories that the destination required at the last load; None: not known.
         sources: the sources of consent that is not in the model.
         hook_of: returns the hook of a source's connection.
         log: gets messages about the sources.
@@ -83,7 +84,7 @@ class ConsentQuestion:
     policy: ConsentPolicy
     destinations: Sequence[str]
     withdrawn_at: str | None = None
-    required_before: Collection[str] | None = None
+    required_before: Required | None = None
     sources: Sequence[ExternalConsent] = ()
     hook_of: HookOf | None = None
     log: Log = lambda message: None

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from airflow_consent_retl.consent import ColumnKind, ConsentMapping, ConsentPlan, ConsentPolicy
+    from airflow_consent_retl.consent.removal import Required
     from airflow_consent_retl.extraction.reading import HookOf
     from airflow_consent_retl.filtering.asking import ConsentQuestion
     from airflow_consent_retl.filtering.consent_answers import ConsentAnswers
@@ -92,7 +93,7 @@ class ModelAsker:
         self._read_sizes = read_sizes
         self._answers = tuple(answers)
         self._more_memory = False
-        self._required_before: Collection[str] | None = None
+        self._required_before: Required | None = None
 
     def check(self) -> bool:
         """Check policy and mapping without asking the source, and return whether any consent is needed.
@@ -183,7 +184,7 @@ class ModelAsker:
             answers=dict.fromkeys(self._destinations, self._answers),
         )
 
-    def since(self, required_before: Collection[str] | None) -> ModelAsker:
+    def since(self, required_before: Required | None) -> ModelAsker:
         """Return an asker that knows which categories the destination required at the last load; None: not known."""
         asker = copy(self)
         asker._required_before = required_before

@@ -9,7 +9,7 @@ from airflow_consent_retl.errors import ConfigurationError, GuardError
 from airflow_consent_retl.progress import by_count, listed, table
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.consent import ConsentPlan, DecisionCounts
+    from airflow_consent_retl.consent import ConsentPlan, ConsentPolicy, DecisionCounts
     from airflow_consent_retl.storage.manifest import PermittedCounts, PermittedManifest
 
 
@@ -59,6 +59,7 @@ def destination_counts(plan: ConsentPlan, counts: DecisionCounts) -> dict[str, P
                 for category in plan.policy.mapped_to(name)
                 if category.enabled and category.regimes != {Regime.OPT_IN}
             ),
+            needed=_needed(plan.policy, name),
             ground="consent" if required else "unmapped" if rule.consent_required else "not_required",
             read=destination.read,
             permitted=destination.permitted,
@@ -67,6 +68,22 @@ def destination_counts(plan: ConsentPlan, counts: DecisionCounts) -> dict[str, P
             withheld_fields=dict(destination.withheld_fields),
         )
     return described
+
+
+def _needed(policy: ConsentPolicy, destination: str) -> tuple[tuple[str, ...], ...]:
+    """Return the categories whose no denies a person, in groups of alternatives."""
+    from airflow_consent_retl.consent import Regime
+
+    found: list[tuple[str, ...]] = []
+    for match, categories in policy.groups_for(destination):
+        # Where no consent is needed anywhere, a no denies no one, nor does a no to an alternative.
+        exempt = [category.id for category in categories if category.regimes == {Regime.EXEMPT}]
+        ids = tuple(str(category.id) for category in categories if category.id not in exempt)
+        if match == "all":
+            found += [(one,) for one in ids]
+        elif not exempt:
+            found.append(ids)
+    return tuple(found)
 
 
 def summary(manifest: PermittedManifest) -> str:

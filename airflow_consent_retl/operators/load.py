@@ -291,7 +291,7 @@ class LoadOperator(LineageMethods, ConsentRetlOperator):
             self.outcomes = (outcome_of_load(counts),)
             run.notes.is_waiting = bool(waiting)
             if not waiting:
-                run.lease.note_served(required=permitted.counts.required)
+                run.lease.note_served(required=permitted.counts.required_of_people)
             known = run.ledger.syncs()
         if waiting:
             self._wait_for(waiting)

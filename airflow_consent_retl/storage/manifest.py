@@ -200,6 +200,8 @@ class PermittedCounts(Document):
     needs: str = ""
     # Of these, the categories that permit a person who did not consent: opt-out, or exempt, in some region.
     without_consent: tuple[str, ...] = ()
+    # Those whose no denies a person, in groups of alternatives. None: an earlier release.
+    needed: tuple[tuple[str, ...], ...] | None = None
     ground: Literal["consent", "not_required", "unmapped"]
     read: int
     permitted: int
@@ -208,6 +210,13 @@ class PermittedCounts(Document):
     # The number of rows sent without a guarded field, by the field; and without a yes to a category whose answer the
     # destination gets, by `answer_name`.
     withheld_fields: dict[str, int] = {}
+
+    @property
+    def required_of_people(self) -> tuple[str | tuple[str, ...], ...]:
+        """What people who are delivered have not refused, as the ledger records it: see `removal.Required`."""
+        if self.needed is None:
+            return self.required
+        return tuple(group[0] if len(group) == 1 else group for group in self.needed)
 
     @property
     def answers(self) -> tuple[str, ...]:

@@ -55,6 +55,11 @@ def test_refuses_a_denial_without_a_reason() -> None:
         # An id with a colon in it.
         (["ads:eu:denied"], ["ads:eu"], RemovalCause.CONSENT_WITHDRAWN),
         (["ads:eu:denied"], ["ads"], RemovalCause.POLICY_CHANGED),
+        # Of alternatives, one that is not granted may never have been.
+        (["C0004:denied"], [("C0002", "C0004")], RemovalCause.POLICY_CHANGED),
+        (["C0002:denied", "C0004:unknown"], [("C0002", "C0004")], RemovalCause.CONSENT_WITHDRAWN),
+        (["C0004:denied"], [("C0002", "C0004"), "C0004"], RemovalCause.CONSENT_WITHDRAWN),
+        (["C0001:denied", "C0004:denied"], [("C0002", "C0004"), "C0001"], RemovalCause.CONSENT_WITHDRAWN),
         (["C0002:denied", "C0004:denied"], ["C0002"], RemovalCause.CONSENT_WITHDRAWN),
         (["C0002:unknown", "C0004:denied"], ["C0002"], RemovalCause.CONSENT_MISSING),
         (["C0004:denied", "gpc:denied"], ["C0002"], RemovalCause.OBJECTED),
@@ -65,7 +70,7 @@ def test_refuses_a_denial_without_a_reason() -> None:
     ],
 )
 def test_a_no_to_a_category_that_was_not_required_then_takes_nothing_back(
-    reasons: list[str], before: list[str] | None, cause: RemovalCause
+    reasons: list[str], before: list[str | tuple[str, ...]] | None, cause: RemovalCause
 ) -> None:
     assert removal_cause(reasons, required_before=before) is cause
     assert cause_of(Denied(tuple(map(Reason, reasons))), required_before=before) is cause

@@ -43,6 +43,7 @@ from airflow_consent_retl.delivery.ledger.writes import (
 )
 
 if TYPE_CHECKING:
+    from airflow_consent_retl.consent.removal import Required
     from airflow_consent_retl.delivery.attempts import Attempt, EndedBatch, IntendedBatch
     from airflow_consent_retl.delivery.ledger.records import DecidedUnder, Delivery, SourceRecord, SyncName
 
@@ -188,7 +189,7 @@ class Lease(RenewedLease):
             rename_sync(connection, self.sync, other.sync, current)
             self._give_up("was handed over")
 
-    def note_served(self, *, required: Collection[str] | None = None) -> None:
+    def note_served(self, *, required: Required | None = None) -> None:
         """Record that a run of this sync ended well now.
 
         Args:
@@ -197,9 +198,9 @@ class Lease(RenewedLease):
         with self._fenced() as (connection, _):
             update_sync(connection, self.sync, served_at=self._database.now(connection))
             if required is not None:
-                update_sync(connection, self.sync, required=json.dumps(sorted(required)))
+                update_sync(connection, self.sync, required=_as_json(required))
 
-    def note_required(self, required: Collection[str]) -> None:
+    def note_required(self, required: Required) -> None:
         """Record, before people are added, that the destination requires these categories too.
 
         Until the load ends well, people may be there who were delivered under the last policy or under this one.
@@ -207,13 +208,14 @@ class Lease(RenewedLease):
         before = self.required()
         if before is not None:
             with self._fenced() as (connection, _):
-                update_sync(connection, self.sync, required=json.dumps(sorted({*before, *required})))
+                update_sync(connection, self.sync, required=_as_json({*before, *required}))
 
-    def required(self) -> tuple[str, ...] | None:
-        """Return the ids of the categories that the destination required at the last load; None if unknown."""
+    def required(self) -> tuple[str | tuple[str, ...], ...] | None:
+        """Return the categories that the destination required at the last load; None if unknown."""
         with self._database.read() as connection:
             written = connection.scalar(sa.select(syncs.c.required).where(syncs.c.sync == self.sync))
-        return None if written is None else tuple(json.loads(written))
+        found = None if written is None else json.loads(written)
+        return None if found is None else tuple(one if isinstance(one, str) else tuple(one) for one in found)
 
     def last_policy(self) -> DecidedUnder | None:
         """Return the policy of the last load that began a delivery or ended well; None: no record of a run has one."""
@@ -379,3 +381,7 @@ class Lease(RenewedLease):
         found = note_ends(connection, self._database, delivery, own, epoch=self.epoch, only_first=not is_valid)
         if is_valid and not found:
             raise ValueError(f"a batch of delivery {delivery.id} was not intended with these rows")
+
+
+def _as_json(required: Required) -> str:
+    return json.dumps(sorted(required, key=json.dumps))

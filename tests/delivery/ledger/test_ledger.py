@@ -312,5 +312,9 @@ def test_a_load_that_begins_adds_its_categories_until_one_ends_well(ledger: Ledg
 
         lease.note_served()
         assert lease.required() == ("C0002", "C0004")
+        lease.note_served(required=[("C0002", "C0004"), "C0001"])
+        assert lease.required() == ("C0001", ("C0002", "C0004"))
+        lease.note_required([("C0002", "C0004"), "C0002"])
+        assert lease.required() == ("C0001", "C0002", ("C0002", "C0004"))
         lease.note_served(required=[])
         assert lease.required() == ()
