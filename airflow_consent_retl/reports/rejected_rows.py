@@ -14,7 +14,7 @@ from airflow_consent_retl.errors import ConfigurationError, RefusedError
 from airflow_consent_retl.hooks.workspaces import open_workspace
 from airflow_consent_retl.near import nearest
 from airflow_consent_retl.progress import module_log
-from airflow_consent_retl.reports.signature_check import published
+from airflow_consent_retl.reports.signed_documents import published
 from airflow_consent_retl.storage.location import open_folder, subject_key, sync_folder, workspace_root
 from airflow_consent_retl.storage.manifest import MANIFEST_NAME, PermittedManifest, sha256_hex
 from airflow_consent_retl.storage.opening import OpenedPermitted, open_permitted
@@ -185,12 +185,12 @@ def _counts(names: Iterable[str]) -> dict[str, int]:
 
 def _permitted(document: DeliveryRecords, workspace: str | None) -> OpenedPermitted:
     """Return the permitted set that was delivered: the one of the same model and the same decision."""
-    for folder, name in published(open_folder(workspace_root(workspace)) / "permitted"):
-        if name != MANIFEST_NAME:
+    for one in published(open_folder(workspace_root(workspace)) / "permitted"):
+        if one.name != MANIFEST_NAME:
             continue
-        manifest = PermittedManifest.from_json(folder.read_document(name))
+        manifest = PermittedManifest.from_json(one.folder.read_document(one.name))
         if (manifest.model, manifest.decided_at) == (document.model, document.decided_at):
-            return OpenedPermitted(folder, manifest, sha256_hex(folder.read(name)))
+            return OpenedPermitted(one.folder, manifest, sha256_hex(one.folder.read(one.name)))
     raise RefusedError(
         f"the permitted set of delivery {document.delivery} of sync `{document.sync}` is not in the workspace any "
         "more: give the output of its filter, or ask for the history of a person"

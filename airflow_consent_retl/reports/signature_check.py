@@ -1,4 +1,4 @@
-"""The check of signatures: which manifests of a workspace the deployment wrote, and which were changed since."""
+"""The check of signatures: which documents of a workspace the deployment wrote, and which were changed since."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import reduce
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
@@ -16,14 +15,12 @@ from fsspec.implementations.zip import ZipFileSystem
 
 from airflow_consent_retl.delivery.ledger.records import parsed_sync_name
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
+from airflow_consent_retl.reports.signed_documents import PublishedDocument, published
 from airflow_consent_retl.storage.expired import PRUNED_NAME
 from airflow_consent_retl.storage.folder import Folder
-from airflow_consent_retl.storage.known_files import KNOWN
 from airflow_consent_retl.storage.location import manifest_folder, open_folder, signer, workspace_root
 from airflow_consent_retl.storage.manifest import MANIFEST_NAME, Part, sha256_hex
-from airflow_consent_retl.storage.records.places import RECORDS
 from airflow_consent_retl.storage.signing import SignatureState, SignedDocument
-from airflow_consent_retl.storage.suppression import FOLDER as SUPPRESSION
 from airflow_consent_retl.storage.sync_folder import SyncFolder
 
 if TYPE_CHECKING:
@@ -39,7 +36,7 @@ class CheckedManifest:
 
     Args:
         manifest: its URI.
-        kind: such as `snapshot`, `permitted`, `delivered` or `delivery_records`; empty where it cannot be read.
+        kind: such as `snapshot`, `permitted`, `delivery_records` or `policy_archive`; empty where it cannot be read.
         signature: `signed`, `unsigned`, `unknown_key`, `moved` (a copy of one that was signed elsewhere) or `false`.
         key_id: of the key that signed it, as the manifest names it; None: it is unsigned.
         is_present_key: whether that is the present key, and not one that was replaced.
@@ -69,7 +66,9 @@ def verify(
     files: bool = True,
     log: Log | None = None,
 ) -> list[CheckedManifest]:
-    """Check the signature of a manifest, or of all manifests and records of a workspace.
+    """Check the signature of a manifest, or of all manifests, records and proofs of a workspace.
+
+    Proofs are the acts and requests of the suppression list, and the archive of policies with its approvals.
 
     Files are read in small pieces, whatever their size.
 
@@ -77,7 +76,7 @@ def verify(
         manifest: the URI of one, or the path of a bundle of evidence that ends in `.zip`; None: all of the workspace.
         workspace: as for the loads; the documents of a warehouse workspace are in the deployment's workspace.
         sync: only the changes, the delivered states and the records of deliveries of this sync.
-        since: only manifests that were written at this time or later, or of which a file was, or is gone. The times are
+        since: only documents that were written at this time or later, or of which a file was, or is gone. The times are
             those of the storage: whoever can set the times of files can hide from this check, and not from a full one.
         files: whether to compare the files that a manifest names with their digests too, which reads all of them.
         log: gets a line every ten seconds, and one at the end.
@@ -95,13 +94,14 @@ def verify(
         if sync is not None or since is not None:
             raise ConfigurationError("one manifest has no sync or time to choose it by: leave them out")
         folder = _bundle(manifest) if manifest.endswith(".zip") else manifest_folder(manifest)
-        return [_checked(folder, MANIFEST_NAME, _read(folder, MANIFEST_NAME), files=files, progress=progress)]
+        named = PublishedDocument(folder, MANIFEST_NAME)
+        return [_checked(named, _read(named), files=files, progress=progress)]
     root = open_folder(workspace_root(workspace))
     found = [
         one
         for top in ([root] if sync is None else _folders_of(root, sync))
-        for folder, name in published(root, below=top)
-        if (one := _checked_if_there(folder, name, since=since, files=files, progress=progress)) is not None
+        for document in published(root, below=top)
+        if (one := _checked_if_there(document, since=since, files=files, progress=progress)) is not None
     ]
     progress.end()
     return sorted(found, key=lambda one: one.manifest)
@@ -158,39 +158,6 @@ def _folders_of(root: Folder, sync: str) -> list[Folder]:
     return there
 
 
-def published(root: Folder, *, below: Folder | None = None) -> Iterator[tuple[Folder, str]]:
-    """Yield the folder and the name of each manifest, of each document of records, and of the list of acts.
-
-    One folder is listed at a time.
-
-    Args:
-        root: of the workspace.
-        below: only in this folder of it; None: everywhere.
-    """
-    root.fs.invalidate_cache()
-    start = root.path if below is None else below.path
-    waiting = [start]
-    while waiting:
-        path = waiting.pop()
-        try:
-            listed = root.fs.ls(path, detail=True)
-        except FileNotFoundError:
-            # There is no workspace, or a run deleted the folder meanwhile.
-            continue
-        inside = str(path).strip("/").removeprefix(root.path.strip("/")).strip("/")
-        folders = inside.split("/") if inside else []
-        for one in listed:
-            inner, name = str(one["name"]).rstrip("/"), str(one["name"]).rstrip("/").rpartition("/")[2]
-            if one["type"] == "directory":
-                # Some storages list a folder as a part of itself.
-                if inner.strip("/") != str(path).strip("/"):
-                    waiting.append(inner)
-                continue
-            is_record = folders[:1] == [RECORDS] and name.endswith(".json")
-            if name == MANIFEST_NAME or is_record or (folders[:1] == [SUPPRESSION] and name == KNOWN):
-                yield reduce(Folder.__truediv__, folders, root), name
-
-
 @dataclass(frozen=True, slots=True)
 class _Read:
     """A document: its signature, and its content; None where it is no JSON."""
@@ -199,8 +166,8 @@ class _Read:
     parsed: Any
 
 
-def _read(folder: Folder, name: str) -> _Read:
-    signed = SignedDocument.read(folder.read(name))
+def _read(document: PublishedDocument) -> _Read:
+    signed = SignedDocument.read(document.folder.read(document.name))
     try:
         return _Read(signed, json.loads(signed.body))
     except (ValueError, RecursionError):
@@ -208,14 +175,15 @@ def _read(folder: Folder, name: str) -> _Read:
 
 
 def _checked_if_there(
-    folder: Folder, name: str, *, since: datetime | None, files: bool, progress: CheckProgress
+    document: PublishedDocument, *, since: datetime | None, files: bool, progress: CheckProgress
 ) -> CheckedManifest | None:
     """Return the result; None: it is older, or a run deleted it meanwhile."""
+    folder, name = document.folder, document.name
     try:
-        document = _read(folder, name)
-        if since is not None and not _is_written_since(folder, name, document.parsed, since):
+        read = _read(document)
+        if since is not None and not _is_written_since(folder, name, read.parsed, since):
             return None
-        checked = _checked(folder, name, document, files=files, progress=progress)
+        checked = _checked(document, read, files=files, progress=progress)
     except RefusedError:
         if folder.exists(name):
             raise
@@ -239,19 +207,18 @@ def _is_newer(folder: Folder, name: str, since: datetime) -> bool:
     return (at if at.tzinfo else at.replace(tzinfo=UTC)) >= since
 
 
-def _checked(folder: Folder, name: str, document: _Read, *, files: bool, progress: CheckProgress) -> CheckedManifest:
-    present = signer()
-    signed, parsed = document.signed, document.parsed
+def _checked(document: PublishedDocument, read: _Read, *, files: bool, progress: CheckProgress) -> CheckedManifest:
+    present, signed = signer(), read.signed
     key_id = None if signed.signature is None else signed.signature.key_id
-    kind = parsed.get("kind", "") if isinstance(parsed, dict) else ""
+    place = f"{document.folder.uri}/{document.name}"
     progress.manifest()
     return CheckedManifest(
-        manifest=f"{folder.uri}/{name}",
-        kind=str(kind),
-        signature=str(signed.state(present, place=f"{folder.uri}/{name}")),
+        manifest=place,
+        kind=document.kind_of(read.parsed),
+        signature=str(signed.state(present, place=place, purpose=document.purpose)),
         key_id=key_id,
         is_present_key=key_id == present.key_id,
-        changed_files=tuple(_changed(folder, parsed, progress)) if files else None,
+        changed_files=tuple(_changed(document.folder, read.parsed, progress)) if files else None,
     )
 
 
@@ -272,7 +239,7 @@ def _changed(folder: Folder, parsed: object, progress: CheckProgress) -> Iterato
 
 
 def _lacks_documents(folder: Folder, parsed: object) -> bool:
-    """Return whether a document is gone that the list of acts or an index names; changed ones are newer themselves."""
+    """Return whether a document is gone that a list or an index names; changed ones are newer themselves."""
     if not isinstance(parsed, dict) or parsed.get("kind") != "record_index":
         return any(_gone_or_changed_documents(folder, parsed))
     named = {str(one.get("document")) for one in parsed.get("documents", ())}
@@ -280,10 +247,13 @@ def _lacks_documents(folder: Folder, parsed: object) -> bool:
 
 
 def _gone_or_changed_documents(folder: Folder, parsed: object) -> Iterator[str]:
-    """Yield the documents that the list of acts or an index names, and which are gone or not the ones it names."""
-    if isinstance(parsed, dict) and parsed.get("kind") == "suppression_acts":
-        yield from sorted(set(parsed["acts"]).difference(folder.names()))
-    if isinstance(parsed, dict) and parsed.get("kind") == "record_index":
+    """Yield the documents that a list or an index names, and which are gone or not the ones it names."""
+    if not isinstance(parsed, dict):
+        return
+    listed = parsed.get("acts" if parsed.get("kind") == "suppression_acts" else "names")
+    if isinstance(listed, list):
+        yield from sorted(set(map(str, listed)).difference(folder.names()))
+    if parsed.get("kind") == "record_index":
         for one in parsed.get("documents", ()):
             name = str(one.get("document"))
             if not folder.parent.exists(name) or sha256_hex(folder.parent.read(name)) != one.get("digest"):

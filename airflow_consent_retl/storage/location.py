@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from airflow.sdk import ObjectStoragePath
 from fsspec.implementations.local import LocalFileSystem
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.storage.manifest import SourceSize
     from airflow_consent_retl.storage.policy_archive import PolicyArchive
 
+POLICY_ARCHIVE: Final = "policy_archive"
 _KEY_NAME = "digest.key"
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.=+-]+")
 
@@ -199,7 +200,7 @@ def policy_archive() -> PolicyArchive:
 
 def policy_archive_folder() -> Folder:
     """Return the folder of the deployment's archive of policies, which may not exist yet."""
-    return _below(None, ["policy_archive"])
+    return _below(None, [POLICY_ARCHIVE])
 
 
 def decisions_folder(workspace: str | None, model: str, destinations: Iterable[str]) -> Folder:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow_consent_retl.consent import ConsentPolicy, parse_recorded_policy, policy_document
 from airflow_consent_retl.errors import PolicyError, RefusedError
@@ -24,7 +24,8 @@ from airflow_consent_retl.storage.signing import SignatureState, SignedDocument,
 if TYPE_CHECKING:
     from airflow_consent_retl.storage.folder import Folder
 
-_PURPOSE = "policy archive"
+# Of the signatures.
+PURPOSE: Final = "policy archive"
 _STAMP = "%Y%m%dt%H%M%S%f"
 _TICK = timedelta(microseconds=1)
 # The name of a period, of an effect and of an approval. Policies are named by their digest.
@@ -289,14 +290,14 @@ class PolicyArchive:
         self._write(folder, KNOWN, {"names": self._documents(folder)})
 
     def _write(self, folder: Folder, name: str, document: Mapping[str, object]) -> None:
-        folder.replace(name, signed(json.dumps(document, indent=2).encode(), self._signer, purpose=_PURPOSE))
+        folder.replace(name, signed(json.dumps(document, indent=2).encode(), self._signer, purpose=PURPOSE))
 
     def _is_signed(self, content: bytes) -> bool:
-        return SignedDocument.read(content).state(self._signer, purpose=_PURPOSE) is SignatureState.SIGNED
+        return SignedDocument.read(content).state(self._signer, purpose=PURPOSE) is SignatureState.SIGNED
 
     def _read(self, folder: Folder, name: str) -> dict[str, Any]:
         content = folder.read(name)
-        state = SignedDocument.read(content).state(self._signer, purpose=_PURPOSE)
+        state = SignedDocument.read(content).state(self._signer, purpose=PURPOSE)
         if state is not SignatureState.SIGNED:
             raise RefusedError(
                 f"{folder.uri}/{name} is not what this deployment wrote ({state}): restore it from a backup, or give "

@@ -10,13 +10,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from support.crm_sync import CrmSync
+from support.crm_sync import POLICY, CrmSync
 
 from airflow_consent_retl.cli.app import main
+from airflow_consent_retl.consent import parse_policy
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
+from airflow_consent_retl.operators.forget import forget
 from airflow_consent_retl.reports import verify
 from airflow_consent_retl.reports.signature_check import CheckProgress
-from airflow_consent_retl.storage.location import open_folder
+from airflow_consent_retl.storage.location import open_folder, policy_archive
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 SINCE = datetime(2021, 1, 1, tzinfo=UTC)
@@ -124,6 +126,45 @@ def test_the_command_takes_a_time_and_a_sync(crm: CrmSync, capsys: pytest.Captur
     assert "delivered" in {one["kind"] for one in json.loads(capsys.readouterr().out)}
     assert main(["verify", *workspace, "--since", "yesterday"]) == 2
     assert "`yesterday` is no time" in capsys.readouterr().err
+
+
+@pytest.fixture
+def proofs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CrmSync:
+    """A deployment with an approved policy, and a person who was forgotten."""
+    crm = CrmSync(tmp_path, monkeypatch)
+    monkeypatch.setenv("AIRFLOW__CONSENT_RETL__WORKSPACE", crm.workspace)
+    policy_archive().approve(parse_policy(POLICY), "variable:officer", by="Ida Officer", at=SINCE, note="case 12")
+    forget(ids=["7"], workspace=crm.workspace, by="Ida Officer")
+    return crm
+
+
+PROOFS = {
+    "an approval": "policy_archive/approvals/*/*.json",
+    "a policy": "policy_archive/documents/*.json",
+    "an act of the suppression list": "suppression/acts/*.json",
+    "a request to forget": "suppression/requests/*/request.json",
+}
+
+
+@pytest.mark.parametrize("proof", PROOFS)
+def test_a_proof_that_was_changed_is_found(proofs: CrmSync, proof: str) -> None:
+    (file,) = proofs.folder.glob(PROOFS[proof])
+    assert [one.manifest for one in verify(workspace=proofs.workspace) if not one.is_true] == []
+    file.write_text(file.read_text().replace("{", '{\n  "more": 1,', 1))
+
+    found = {one.manifest: one.signature for one in verify(workspace=proofs.workspace) if not one.is_true}
+
+    assert found == {file.as_uri(): "false"}
+
+
+@pytest.mark.parametrize("proof", ["an approval", "an act of the suppression list"])
+def test_a_proof_that_was_deleted_is_named(proofs: CrmSync, proof: str) -> None:
+    (file,) = proofs.folder.glob(PROOFS[proof])
+    file.unlink()
+
+    found = [(one.manifest, one.changed_files) for one in verify(workspace=proofs.workspace) if not one.is_true]
+
+    assert found == [(f"{file.parent.as_uri()}/known", (file.name,))]
 
 
 def test_a_long_check_says_how_far_it_is() -> None:
