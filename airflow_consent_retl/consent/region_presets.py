@@ -67,6 +67,8 @@ def preset_named(reference: str) -> RegionPreset | None:
     return PRESETS.get(reference.removeprefix(PREFIX)) if reference.startswith(PREFIX) else None
 
 
+# The presets are computed at import, where no mutant is seen. A test compares them with a table.
+# pragma: no mutate start
 def _opt_in(regions: Iterable[str], law: str, source: str) -> tuple[RegionRule, ...]:
     return tuple(RegionRule(region, Regime.OPT_IN, law, source) for region in regions)
 
@@ -117,6 +119,7 @@ def _states() -> tuple[RegionRule, ...]:
     )
 
 
+# pragma: no mutate end
 PRESETS: dict[str, RegionPreset] = {
     preset.name: preset
     for preset in (

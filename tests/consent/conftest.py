@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -20,6 +21,16 @@ settings.register_profile("steady", deadline=None, derandomize=True, database=No
 # A mutant is killed by the first example that fails: no one reads the smallest one.
 settings.register_profile("mutants", settings.get_profile("steady"), phases=(Phase.explicit, Phase.generate))
 settings.load_profile("mutants" if "mutmut" in sys.modules else "steady")
+
+
+def pytest_sessionstart() -> None:
+    """Import tests and tables again, if what is mutated is a reader: they call readers as they are imported."""
+    if ".readers." in os.environ.get("MUTANT_UNDER_TEST", ""):
+        folders = (Path(tests) / "consent", Path(tests) / "support")
+        for name, module in list(sys.modules.items()):
+            is_ours = Path(getattr(module, "__file__", None) or "").parent in folders
+            if is_ours and module is not unmeasured and "conftest" not in name:
+                del sys.modules[name]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
