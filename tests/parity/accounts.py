@@ -56,8 +56,8 @@ class Account:
     mode: Mode
     fields: frozenset[str]
     delivered: dict[Any, int] = field(default_factory=dict)
-    # The categories that the destination required at the last load.
-    required: frozenset[str] | None = None
+    # The categories that the destination required at the last load, in groups of alternatives.
+    required: frozenset[frozenset[str]] | None = None
 
     def load(self, round_: Round) -> Done:
         """Return the expected result of a load of this round, and update the account."""
@@ -109,21 +109,27 @@ class Account:
 
     def _cause_of(self, reasons: list[str]) -> str:
         """Return the cause, to which categories that were not required at the last load contribute no withdrawal."""
+        not_granted = {code.partition(":")[0] for code in reasons}
+        taken_back = {category for group in self.required or () if group <= not_granted for category in group}
         known = [
             code
             for code in reasons
-            if self.required is None or not code.startswith("C0") or code.partition(":")[0] in self.required
+            if self.required is None or not code.startswith("C0") or code.partition(":")[0] in taken_back
         ]
         return cause(known) if known else "policy_changed"
 
 
-def _required(round_: Round, destination: str) -> frozenset[str]:
-    return frozenset(
+def _required(round_: Round, destination: str) -> frozenset[frozenset[str]]:
+    policy = round_.setup.policy
+    required = [
         category["id"]
-        for category in round_.setup.policy["categories"]
+        for category in policy["categories"]
         if category.get("enabled", True)
         and {destination, destination.partition(":")[0]} & set(category["destinations"])
-    )
+    ]
+    if policy.get("destinations", {}).get(destination, {}).get("match") == "any":
+        return frozenset({frozenset(required)})
+    return frozenset(frozenset({category}) for category in required)
 
 
 def _reasons(round_: Round, person: Person, times: int, destination: str) -> list[str]:

@@ -254,14 +254,15 @@ class BetweenRuns(RuleBasedStateMachine):
         """A limit of 0 on released people lets no changed policy permit anybody more."""
         world = self._quiet()
         self._filter([])
-        before = world.source.allowed()
+        before, guarded = world.source.allowed(), world.source.guarded()
         runs = len(world.filtered)
         world.source.happen([EditPolicy(law)])
         world.extract()
 
         ended = world.filtering(max_released_ratio=0.0)
 
-        if world.source.allowed() - before:
+        # Who is newly permitted, and whose name is.
+        if world.source.allowed() - before or guarded & world.source.named() & world.source.allowed():
             assert isinstance(ended.error, AirflowFailException)
             assert "max_released_ratio" in str(ended.error)
             assert len(world.filtered) == runs

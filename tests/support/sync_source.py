@@ -198,6 +198,10 @@ class Source:
         """Return the people whose name the destination may have now, if it may have them."""
         return frozenset(number for number, person in self.people.items() if self.law.name_of(person) is not None)
 
+    def guarded(self) -> frozenset[int]:
+        """Return the permitted people whose name may not be sent."""
+        return self.allowed() - self.named()
+
     def _consent(self, number: int, *, analytics: bool | None, ads: bool | None) -> None:
         if number in self.people:
             self._write(number, replace(self.people[number], analytics=analytics, ads=ads))
