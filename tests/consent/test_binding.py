@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -116,6 +117,22 @@ def test_undeclared_models_are_refused_where_the_policy_says_so() -> None:
     assert problem.message.endswith("others may not be used; it declares `w`")
 
 
+def test_an_undeclared_model_is_a_problem_of_the_model_with_all_that_is_declared() -> None:
+    declared = {"models": {"people": {}, "orders": {}}, "connections": {"crm": {}}, "undeclared_models": "error"}
+
+    (problem,) = model_problems(policy(declared).officer, use(model="leads"))
+
+    assert problem.path == "model"
+    assert problem.message.endswith("others may not be used; it declares `orders`, `people`, `crm`")
+
+
+def test_sources_are_those_of_the_models_connection_too() -> None:
+    lists = {"connections": {"w": {"consent_sources": [OFFICER["models"]["people"]["consent_sources"][0]]}}}
+
+    assert len(missing_sources(policy(lists).officer, use(sources=()))) == 1
+    assert missing_sources(policy(lists).officer, use(sources=(), connection="other")) == []
+
+
 def test_the_policys_sources_come_first_and_are_not_repeated() -> None:
     more = SuppressionList("SELECT email FROM ours", subject="email", column="ours")
     officer = policy().officer
@@ -142,7 +159,12 @@ def test_a_source_cannot_bring_the_policys_columns(source: Any, words: str) -> N
 
 def test_rows_need_every_source_of_the_policy() -> None:
     assert missing_sources(policy().officer, use()) == []
-    assert len(missing_sources(policy().officer, use(sources=()))) == 2
+    problems = missing_sources(policy().officer, use(sources=()))
+    assert [problem.path for problem in problems] == ["consent_sources"] * 2
+    own, named = (problem.message for problem in problems)
+    assert " of the model's connection by `id` to model `people`" in own
+    assert " of connection `crm` by `email` to model `people`" in named
+    assert re.search("SuppressionList sha256:[0-9a-f]{12} of", named)
 
 
 def mapped(declared: Any, officer: Mapping[str, Any] = OFFICER, model: str = "people") -> Any:

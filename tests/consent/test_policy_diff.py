@@ -121,7 +121,11 @@ def test_the_report_names_categories_and_numbers() -> None:
 
     lines = pair.diff(counted, at=AT).to_markdown().splitlines()
 
-    assert lines[-2:] == [
+    assert lines == [
+        f"Of 11 rows, under {plans[0].policy.digest} before and {plans[1].policy.digest} after:",
+        "",
+        "| destination | permitted before | after | gain | lose | denied before because | denied now because |",
+        "|---|---:|---:|---:|---:|---|---|",
         "| `lake` | 6 | 11 | 5 | 0 | C0004:denied 3, C0004:unknown 2 |  |",
         "| `webhook` | 6 | 6 | 5 | 5 | C0004:denied 3, C0004:unknown 2 | C0002:denied 5 |",
     ]
