@@ -176,7 +176,7 @@ class ConsentPlan:
         overruling |= {about_switch(name): status for name, status in own.switches.items()}
         found = said(statuses) | said(overruling).denying
         for plan, places in self.others:
-            found |= plan.said(tuple(tokens[place] for place in places), subject)
+            found |= plan.said(tuple(tokens[place] for place in places))
         return found | FORGOTTEN if subject is SubjectStatus.FORGOTTEN else found
 
     def decide_signature(

@@ -819,6 +819,14 @@ def test_a_category_guards_fields_of_a_destination_that_may_have_the_row() -> No
             ["key `aliases` is missing @ {}.fields.webhook[0]"],
         ),
         (
+            {"fields": {"webhook": [{"class": "phone", "aliases": []}]}},
+            ["expected a list with at least one entry @ {}.fields.webhook[0].aliases"],
+        ),
+        (
+            {"fields": {"webhook": [{"class": "phone", "aliases": "tel"}]}},
+            ["expected a list, found text @ {}.fields.webhook[0].aliases"],
+        ),
+        (
             {"fields": {"webhook": [{"class": "phone", "aliases": [7]}]}},
             ["expected the names of a data class and of its aliases, as text @ {}.fields.webhook[0]"],
         ),

@@ -13,6 +13,7 @@ from airflow_consent_retl.consent import (
     Circumstances,
     ConsentStatus,
     Denied,
+    ExcludedDestinations,
     IdentityLinks,
     LinkedSubject,
     Permitted,
@@ -166,10 +167,23 @@ def test_a_change_of_policy_is_counted_with_what_linked_people_say_to_the_old_ca
     diff = pair.diff([(SubjectStatus.IDENTIFIED, granted, 5), (linked, granted, 3)], at=AT)
 
     assert pair.plan.said(refused).noes == {"category:C0002"}
+    assert pair.plan.said((NO, NO)).noes == {"category:C0002", "category:C0004"}
+    assert pair.plan.said(granted, SubjectStatus.FORGOTTEN).noes == PLAN.said(tokens(), SubjectStatus.FORGOTTEN).noes
     found = diff.destinations[pair.plan.destinations[0]]
     # Those who are linked to a no were denied before, and are released.
     assert (found.permitted_before, found.permitted_after, found.gained, found.lost) == (5, 8, 3, 0)
     assert found.gained_by_reason == {"C0002:linked_no": 3}
+
+
+def test_what_a_row_switches_off_is_passed_on_by_its_destination() -> None:
+    mapping = RowConsent({"C0002": "stats"}, switches=ExcludedDestinations("excluded"))
+    policy = parse_policy({"categories": [{"id": "C0002", "name": "Analytics", "destinations": ["ads", "crm"]}]})
+    plan = plan_consent(policy, destinations=["ads", "crm"], mapping=mapping, columns=None)
+    row = {"stats": True, "excluded": '["ads"]'}
+
+    found = plan.said(tuple(0 if signal is None else signal.token(row[signal.column]) for signal in plan.signals))
+
+    assert found.noes == {"row_switch:ads"}
 
 
 def test_what_others_say_takes_the_place_of_each_circumstance_and_leaves_the_region() -> None:

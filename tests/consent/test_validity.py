@@ -111,7 +111,9 @@ def test_a_validity_needs_the_time_of_the_decision_and_its_columns() -> None:
         planned(consent, kinds={"ads": ColumnKind.BOOLEAN})
     with pytest.raises(PolicyError, match=r"column `until` is other, expected moment or text"):
         planned(consent, kinds={"ads": ColumnKind.BOOLEAN, "until": ColumnKind.OTHER})
-    with pytest.raises(PolicyError, match=r"declare the unit of numbers, EpochTime\('until', unit\)"):
+    with pytest.raises(
+        PolicyError, match=r"column `until` is integer, expected .*; declare the unit of .*, EpochTime\('until', u"
+    ):
         planned(consent, kinds={"ads": ColumnKind.BOOLEAN, "until": ColumnKind.INTEGER})
     with pytest.raises(PolicyError, match="column `untill` is not in the model, did you mean `until`"):
         planned(
