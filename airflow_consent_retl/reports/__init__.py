@@ -12,6 +12,7 @@ from airflow_consent_retl.reports.policy_changes import diff_policies
 from airflow_consent_retl.reports.policy_review import lint
 from airflow_consent_retl.reports.recorded_decisions import DecisionEvent, RecordedRuns
 from airflow_consent_retl.reports.recorded_deliveries import DeliveryEvent
+from airflow_consent_retl.reports.recorded_requests import ForgottenPlace, RecordedRequest, SuppressionEvent
 from airflow_consent_retl.reports.rejected_rows import RejectedRow, RejectedRows, RejectedRun, rejected, rejected_runs
 from airflow_consent_retl.reports.segment_comparison import SegmentComparison, compare_with_segment
 from airflow_consent_retl.reports.signature_check import CheckedManifest, verify
@@ -22,13 +23,16 @@ __all__ = [
     "DeliveryEvent",
     "DestinationExplanation",
     "Explanation",
+    "ForgottenPlace",
     "PersonHistory",
+    "RecordedRequest",
     "RecordedRuns",
     "RejectedRow",
     "RejectedRows",
     "RejectedRun",
     "SegmentComparison",
     "SignalExplanation",
+    "SuppressionEvent",
     "compare_with_segment",
     "diff_policies",
     "evidence",

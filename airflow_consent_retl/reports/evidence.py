@@ -143,6 +143,8 @@ def _page(
         decisions=history.decisions,
         runs=history.runs,
         deliveries=history.deliveries,
+        requests=history.requests,
+        suppressions=history.suppressions,
         words=_WORDS,
         policies=[
             {

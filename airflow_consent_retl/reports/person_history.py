@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import TypeVar
 
+from airflow_consent_retl.hooks.forgotten_list import suppression_list
 from airflow_consent_retl.hooks.ledgers import open_ledger
 from airflow_consent_retl.reports.recorded_decisions import (
     DecisionEvent,
@@ -15,6 +16,12 @@ from airflow_consent_retl.reports.recorded_decisions import (
     recorded_runs,
 )
 from airflow_consent_retl.reports.recorded_deliveries import DeliveryEvent, in_progress, recorded_deliveries
+from airflow_consent_retl.reports.recorded_requests import (
+    RecordedRequest,
+    SuppressionEvent,
+    recorded_requests,
+    suppressions,
+)
 from airflow_consent_retl.storage.location import open_folder, subject_key, workspace_root
 from airflow_consent_retl.storage.records.all_streams import decision_streams
 from airflow_consent_retl.storage.records.subjects import RecordedPerson, RecordKey
@@ -30,11 +37,15 @@ class PersonHistory:
         decisions: each change of what is decided about the person.
         runs: the runs that decided about everyone. A person without a decision of one of these models was never in it.
         deliveries: what was sent and removed.
+        requests: the requests to forget the person.
+        suppressions: when the person came on the suppression list, and was taken off it.
     """
 
     decisions: tuple[DecisionEvent, ...]
     runs: tuple[RecordedRuns, ...]
     deliveries: tuple[DeliveryEvent, ...]
+    requests: tuple[RecordedRequest, ...] = ()
+    suppressions: tuple[SuppressionEvent, ...] = ()
 
 
 def person_history(
@@ -73,10 +84,13 @@ def person_history(
     streams = list(decision_streams(root))
     decisions = [event for stream in streams for event in recorded_decisions(stream, person, verify=verify)]
     runs = [found for stream in streams if (found := recorded_runs(stream)) is not None]
+    listed = suppression_list(workspace)
     return PersonHistory(
         decisions=_of_model(decisions, model),
         runs=tuple(one for one in runs if model in (None, one.model)),
         deliveries=_of_model(events, model),
+        requests=tuple(recorded_requests(listed, subject, model=model, verify=verify)),
+        suppressions=tuple(suppressions(listed, subject, model=model)),
     )
 
 

@@ -17,8 +17,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Literal
 
+import msgspec
 from pydantic import AwareDatetime
 
+from airflow_consent_retl.errors import ConfigurationError, RefusedError
 from airflow_consent_retl.storage.manifest import Document
 
 if TYPE_CHECKING:
@@ -125,6 +127,13 @@ class ErasedAtRest(Document):
     is_complete: bool = False
 
 
+class _About(msgspec.Struct):
+    """The part of a request that tells whether it names a person."""
+
+    key_id: str
+    digests: frozenset[str]
+
+
 @dataclass(frozen=True, slots=True)
 class ForgetRequests:
     """The requests of one workspace.
@@ -168,6 +177,34 @@ class ForgetRequests:
         """Yield all requests, the earliest first."""
         found = [request for name in self.folder.names() if (request := self._read(name)) is not None]
         yield from sorted(found, key=lambda request: request.at)
+
+    def naming(self, person: Collection[str], *, key_ids: Collection[str], verify: bool) -> list[ForgetRequest]:
+        """Return the requests that name a person, the earliest first.
+
+        Args:
+            person: the digests of the person, under each known key.
+            key_ids: the known keys.
+            verify: check the signature of every request; otherwise of those that name the person.
+
+        Raises:
+            RefusedError: a request is not signed, or was changed.
+            ConfigurationError: one was made under a key that is not known.
+        """
+        found = []
+        for name in self.folder.names():
+            folder = self.folder / name
+            if not folder.exists(_REQUEST):
+                continue
+            content = folder.read_document(_REQUEST) if verify else folder.read(_REQUEST)
+            about = _decoded(content, folder)
+            if about.key_id not in key_ids:
+                raise ConfigurationError(
+                    f"{folder.uri}: this request was made under digest key {about.key_id}, which is not known: add "
+                    "the secret of that time to `[consent_retl] digest_key_previous`"
+                )
+            if not about.digests.isdisjoint(person):
+                found.append(ForgetRequest.from_json(folder.read_document(_REQUEST)))
+        return sorted(found, key=lambda request: request.at)
 
     def note(self, request: ForgetRequest, found: ForgottenAt) -> None:
         """Write what became of the people at one destination, in place of what was known before."""
@@ -225,6 +262,13 @@ def worst_statuses(places: Collection[ForgottenAt], digests: Collection[str]) ->
                 if one in worst:
                     worst[one] = max(worst[one], ForgetStatus(text), key=ranks.__getitem__)
     return Counter(worst.values())
+
+
+def _decoded(content: bytes, folder: Folder) -> _About:
+    try:
+        return msgspec.json.decode(content, type=_About)
+    except msgspec.DecodeError:
+        raise RefusedError(f"{folder.uri}/{_REQUEST}: no request to forget people") from None
 
 
 def _name_of(sync: str) -> str:

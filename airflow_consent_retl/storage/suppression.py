@@ -100,6 +100,11 @@ class ForgottenList:
         """The id of the present digest key."""
         return next(iter(self._salts))
 
+    @property
+    def key_ids(self) -> frozenset[str]:
+        """The ids of all known digest keys."""
+        return frozenset(self._salts)
+
     def requests(self) -> ForgetRequests:
         """Return the requests to forget people."""
         return ForgetRequests(self._folder / REQUESTS)
@@ -173,8 +178,22 @@ class ForgottenList:
             self._add("lift", sorted(taken), models=None, by=by, lifted=lifted)
         return len(found)
 
+    def acts_about(self, person: Collection[str]) -> list[SuppressionAct]:
+        """Return the acts that name a person, given by the digests under each key, the earliest first.
+
+        Raises:
+            ConfigurationError: an act was made under a digest key that the deployment does not have any more.
+            RefusedError: a file of the list cannot be read.
+        """
+        acts = self._read_acts().values()
+        self._check_known({act.key_id for act in acts})
+        return [act for act in acts if not set(act.digests).isdisjoint(person)]
+
+    def _read_acts(self) -> dict[str, SuppressionAct]:
+        return {name: SuppressionAct.from_json(self._acts.read_document(name)) for name in self._names()}
+
     def _entries(self) -> list[_Entry]:
-        acts = {name: SuppressionAct.from_json(self._acts.read_document(name)) for name in self._names()}
+        acts = self._read_acts()
         if not acts:
             return []
         self._check_known({act.key_id for act in acts.values()})

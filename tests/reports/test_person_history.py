@@ -11,7 +11,8 @@ from support.permitting import changed_by_hand, unsigned_by_hand
 
 from airflow_consent_retl.cli.app import main
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
-from airflow_consent_retl.reports import PersonHistory, person_history, verify
+from airflow_consent_retl.operators.forget import forget, lift
+from airflow_consent_retl.reports import PersonHistory, evidence, person_history, verify
 
 
 @pytest.fixture
@@ -155,3 +156,58 @@ def test_every_record_of_several_runs_is_signed_and_complete(crm: CrmSync) -> No
 
     assert sorted(one.kind for one in checked) == ["decision_records"] * 2 + ["delivery_records"] * 2
     assert all(one.is_true for one in checked)
+
+
+def test_requests_to_forget_a_person_are_told_with_what_became_of_them_at_each_destination(
+    crm: CrmSync, tmp_path: Path
+) -> None:
+    for destination in ("crm", "lake"):
+        crm.sync(destination=destination, table=destination)
+    kept = {"lake": "commercial law: ten years"}
+    forget(ids=["1", "9"], loads={"crm": crm.load_of(table="crm")}, exempt=kept, workspace=crm.workspace, settle_s=0)
+    lift(ids=["1"], workspace=crm.workspace)
+    forget(ids=["1"], exempt=kept, erase=False, models=["people"], workspace=crm.workspace)
+
+    first, never, other = (person_history(id_, workspace=crm.workspace) for id_ in (1, 9, 2))
+
+    assert [(one.kind, one.models, one.is_complete, one.erased_at is not None) for one in first.requests] == [
+        ("erasure", None, True, True),
+        ("objection", ("people",), True, False),
+    ]
+    assert [(place.sync, place.status, place.reason) for place in first.requests[0].places] == [
+        ("people/crm", "deleted", ""),
+        ("people/lake", "exempted", "commercial law: ten years"),
+    ]
+    assert [(one.event, one.models) for one in first.suppressions] == [
+        ("suppressed", None),
+        ("lifted", None),
+        ("suppressed", ("people",)),
+    ]
+    assert [place.status for one in never.requests for place in one.places] == ["not_found", "not_found"]
+    assert (other.requests, other.suppressions) == ((), ())
+    assert len(person_history(1, workspace=crm.workspace, model="leads").requests) == 1
+    evidence(1, tmp_path / "bundle", workspace=crm.workspace)
+    page = (tmp_path / "bundle" / "index.html").read_text()
+    assert "commercial law: ten years" in page
+    assert "objection" in page
+
+
+def test_a_request_that_was_changed_or_made_under_an_unknown_key_is_refused(
+    crm: CrmSync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "AIRFLOW__CONSENT_RETL__DIGEST_KEY"
+    monkeypatch.setenv(secret, "a key of the requests, long enough")
+    forget(ids=["1"], workspace=crm.workspace)
+    (request,) = crm.folder.glob("suppression/requests/*/request.json")
+    written = request.read_text()
+    request.write_text(written.replace('"by": "forget"', '"by": "no one"'))
+
+    with pytest.raises(RefusedError, match="has a false signature"):
+        person_history(1, workspace=crm.workspace)
+    with pytest.raises(RefusedError, match="has a false signature"):
+        person_history(2, workspace=crm.workspace, verify=True)
+
+    request.write_text(written)
+    monkeypatch.setenv(secret, "another key, which is as long as the first")
+    with pytest.raises(ConfigurationError, match="digest key"):
+        person_history(1, workspace=crm.workspace)

@@ -10,11 +10,13 @@ from urllib.parse import urlencode
 import pytest
 import sqlalchemy as sa
 from support.airflow_server import AirflowServer
+from support.crm_sync import CrmSync
 from support.served_page import CANARY, PERSON, RUN, World
 from support.sync_figures import PLACE, POLICY
 
 from airflow_consent_retl.hooks.known_workspaces import KnownWorkspace
 from airflow_consent_retl.hooks.policies import policy_in_force
+from airflow_consent_retl.operators.forget import forget
 from airflow_consent_retl.sight.addresses import person_page, policy_page, run_page, sync_page
 from airflow_consent_retl.sight.page import pages
 from airflow_consent_retl.sight.page.access import Rights
@@ -290,3 +292,21 @@ def test_the_first_policy_of_the_deployment_is_shown_before_it_is_approved(
         reader, place="variable:first", digest=contents["found"].waiting.digest, proof=contents["proof"], note=""
     )
     assert policy_in_force(None).policy.digest == contents["found"].waiting.digest
+
+
+@pytest.mark.usefixtures("airflow_db")
+def test_requests_to_forget_a_person_are_shown_with_what_became_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crm = CrmSync(tmp_path, monkeypatch)
+    monkeypatch.setenv("AIRFLOW__CONSENT_RETL__WORKSPACE", crm.workspace)
+    crm.people(7)
+    crm.sync()
+    forget(ids=["7"], exempt={"crm": "a duty to keep"})
+    reader = Rights(name="ida", dags=frozenset(), reads_all_dags=True, may_look_up=True)
+
+    contents = pages.person(reader, KnownWorkspace(), "7")
+    text = rendered("person", links=Links(""), reader=reader, workspaces=[""], **contents)
+
+    assert "on the suppression list" in text
+    assert "people/crm: exempted (a duty to keep)" in text
