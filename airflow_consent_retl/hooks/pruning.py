@@ -53,7 +53,13 @@ def prune(
         ConfigurationError: ledger and workspace do not belong together, or a limit is wrong.
         LedgerUnavailableError, SourceUnavailableError: try again.
     """
-    from airflow_consent_retl.storage.expired import expired_records, expired_reports, expired_sets, tables_of_sets
+    from airflow_consent_retl.storage.expired import (
+        expired_records,
+        expired_reports,
+        expired_requests,
+        expired_sets,
+        tables_of_sets,
+    )
     from airflow_consent_retl.storage.location import open_folder, workspace_root
     from airflow_consent_retl.storage.records.all_streams import extend_indexes
     from airflow_consent_retl.storage.unfinished import sweep_unfinished
@@ -72,6 +78,7 @@ def prune(
             *expired_sets(root, limits, models_in_use=in_use, sets_in_use=sets_in_use),
             *expired_records(root, limits["evidence"]),
             *expired_reports(root, limits["evidence"]),
+            *expired_requests(root, limits["evidence"]),
         ]
         for one in found:
             if not dry_run:

@@ -16,9 +16,12 @@ from typing import Any, Final, TypeVar
 
 from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.storage.folder import Folder
+from airflow_consent_retl.storage.forget_requests import ForgetRequests
 from airflow_consent_retl.storage.manifest import MANIFEST_NAME, sha256_hex
 from airflow_consent_retl.storage.records.index import INDEX
 from airflow_consent_retl.storage.records.places import RECORDS, REPORTS
+from airflow_consent_retl.storage.suppression import FOLDER as SUPPRESSION
+from airflow_consent_retl.storage.suppression import REQUESTS
 
 T = TypeVar("T")
 
@@ -172,6 +175,13 @@ def expired_reports(root: Folder, limit: Limit) -> Iterator[Expired]:
         for name in sorted(names):
             if (written := _modified(folder, name)) < before:
                 yield Expired("reports", folder, (name,), "age", written)
+
+
+def expired_requests(root: Folder, limit: Limit) -> Iterator[Expired]:
+    """Yield the finished requests to forget people that have reached their end. The suppression list itself stays."""
+    requests = ForgetRequests(root / SUPPRESSION / REQUESTS)
+    for folder, last in requests.ended(before=min(limit.before, datetime.now(UTC) - IN_FLIGHT)):
+        yield Expired("evidence", folder, (), "age", last)
 
 
 def _expired_segments(

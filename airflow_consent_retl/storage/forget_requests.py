@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -236,6 +237,22 @@ class ForgetRequests:
         places = self.destinations(request)
         rest = self.at_rest(request)
         return all(one.is_final for one in places) and (not request.erase or (rest is not None and rest.is_complete))
+
+    def ended(self, *, before: datetime) -> Iterator[tuple[Folder, datetime]]:
+        """Yield the folder of each finished request, and its last time, if nothing happened to it since a time.
+
+        A request that cannot be read is left.
+        """
+        for name in self.folder.names():
+            with suppress(RefusedError):
+                request = self._read(name)
+                if request is None or request.at >= before or not self.is_complete(request):
+                    continue
+                rest = self.at_rest(request)
+                times = [request.at, *(one.at for one in self.destinations(request))]
+                last = max([*times, *([] if rest is None else [rest.at])])
+                if last < before:
+                    yield self.folder / name, last
 
     def note_suppressed(self, request: ForgetRequest) -> None:
         """Write that the people were put on the suppression list."""

@@ -29,9 +29,11 @@ from airflow_consent_retl.destinations.files.destination import FilesDestination
 from airflow_consent_retl.destinations.files.export_retention import prune_versions
 from airflow_consent_retl.destinations.files.options import FilesOptions
 from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
+from airflow_consent_retl.hooks.forgotten_list import suppression_list
 from airflow_consent_retl.hooks.ledgers import open_ledger
 from airflow_consent_retl.hooks.pruning import prune
 from airflow_consent_retl.operators import LoadOperator, LoadToFilesOperator, LoadToSqlTableOperator, PruneOperator
+from airflow_consent_retl.operators.forget import forget
 from airflow_consent_retl.operators.prune import prune_old_versions
 from airflow_consent_retl.reports import person_history, verify
 from airflow_consent_retl.sight.report_file import report
@@ -378,6 +380,35 @@ def test_records_of_runs_end_with_the_evidence(crm: CrmSync) -> None:
     with open_ledger(crm.workspace, None) as ledger, ledger.history() as history:
         assert min(run.ended_at for run in history.runs()) == now - timedelta(days=1000)
     assert [one for one in prune(workspace=crm.workspace) if one.kind == "run_records"] == []
+
+
+def test_finished_requests_to_forget_end_with_the_evidence_and_the_suppression_stays(crm: CrmSync) -> None:
+    crm.sync()
+    listed = suppression_list(crm.workspace)
+    for person in ("7", "8", "9"):
+        forget(ids=[person], workspace=crm.workspace)
+    with pytest.raises(ConfigurationError, match="`loads` has no load for it"):
+        forget(ids=["1"], workspace=crm.workspace)
+    requests, ages = listed.requests(), dict(zip(("7", "8", "1"), (1097, 1000, 1097), strict=True))
+    request_of = {
+        person: next(one for one in requests.all() if listed.people([person])[0][0] in one.digests) for person in ages
+    }
+    for person, days in ages.items():
+        request, at = request_of[person], {"at": datetime.now(UTC) - timedelta(days=days)}
+        for noted in requests.destinations(request):
+            requests.note(request, noted.model_copy(update=at))
+        if (rest := requests.at_rest(request)) is not None:
+            requests.note_at_rest(request, rest.model_copy(update=at))
+        (requests.folder / request.id).put_document("request.json", request.model_copy(update=at).to_json())
+
+    shown = prune(workspace=crm.workspace, dry_run=True)
+    pruned = [one for one in prune(workspace=crm.workspace) if "/requests/" in one.place]
+
+    # That of person 1 is not finished.
+    assert [(one.kind, one.reason, Path(one.place).name) for one in pruned] == [("evidence", "age", request_of["7"].id)]
+    assert [one for one in shown if "/requests/" in one.place] == pruned
+    assert len(list(requests.all())) == 3
+    assert [one.event for one in person_history(7, workspace=crm.workspace).suppressions] == ["suppressed"]
 
 
 def test_a_segment_of_an_index_ends_before_its_first_document_and_verify_follows_it(crm: CrmSync) -> None:
