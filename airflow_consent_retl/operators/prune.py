@@ -30,8 +30,8 @@ class PruneOperator(ConsentRetlOperator):
     The limits are `[consent_retl] snapshot_days` (7), `snapshot_number` and `evidence_days` (1096), and those of the
     deployment's policy where they are stricter. Of a permitted set, the rows end with the snapshots; its manifest and
     decision log are evidence, and so are the reports of the workspace, finished requests to forget people and the
-    ledger's records of runs. What was written within a day, deliveries in progress, delivered states, and everything of a model that a task has now, stay.
-    Run it daily, for each workspace; `consent_sync` has it as a teardown.
+    ledger's records of runs. What was written within a day, deliveries in progress, delivered states, and everything
+    of a model that a task has now, stay. Run it daily, for each workspace; `consent_sync` has it as a teardown.
 
     Older versions of exported files end by the policy's `retention.file_versions`, in the folder of each sync of the
     workspace, also where its load runs no more.
