@@ -56,14 +56,25 @@ class Law:
     def allows(self, person: Person) -> bool:
         return self.permits([getattr(person, name) for name in self.needs])
 
-    def was_withdrawn(self, person: Person, *, asked: Collection[str]) -> bool:
+    @property
+    def asks(self) -> frozenset[frozenset[str]]:
+        """The consents that a person has to give, in groups of which one is enough."""
+        alone = frozenset(frozenset({name}) for name in self.needs)
+        return frozenset({frozenset(self.needs)}) if self.permits is _one_granted else alone
+
+    def was_withdrawn(self, person: Person, *, asked: Collection[frozenset[str]]) -> bool:
         """Return whether a person without permission has answered no to something that was `asked` for before."""
-        needs = set(self.needs) & set(asked)
-        return not self.allows(person) and any(getattr(person, name) is False for name in needs)
+        not_granted = {name for name in self.needs if getattr(person, name) is not True}
+        taken_back = {name for group in asked if group <= not_granted for name in group}
+        return not self.allows(person) and any(getattr(person, name) is False for name in taken_back)
 
 
 def _granted(consents: list[bool | None]) -> bool:
     return all(consent is True for consent in consents)
+
+
+def _one_granted(consents: list[bool | None]) -> bool:
+    return any(consent is True for consent in consents)
 
 
 def _policy(analytics: bool, ads: bool, *, disabled: bool = False, **more: Any) -> dict[str, Any]:
@@ -92,7 +103,7 @@ LAWS = {
     "either": Law(
         _policy(True, True, destinations={DESTINATION: {"match": "any"}}),
         ("analytics", "ads"),
-        lambda consents: any(consent is True for consent in consents),
+        _one_granted,
     ),
     "ads disabled": Law(_policy(True, True, disabled=True), ("analytics",), _granted),
     "not required": Law(

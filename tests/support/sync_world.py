@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from support.log_lines import unwrapped
 from support.permitting import AirflowFailException, AirflowSkipException
 from support.sync_places import CONN_ID, Places
-from support.sync_source import CONSENT, DESTINATION, NOW, TYPES, Delete, Law, Person, Source, Withdraw
+from support.sync_source import CONSENT, DESTINATION, LAWS, NOW, TYPES, Delete, Law, Person, Source, Withdraw
 from support.sync_vendor import Payload, Request, Vendor, VendorClient
 
 from airflow_consent_retl.changes.warehouse_delivered import WarehouseState
@@ -114,7 +114,7 @@ class Filtered:
     decided_at: datetime
     read_at: datetime
     permitted: dict[int, tuple[str, Payload]]
-    needs: frozenset[str]
+    needs: frozenset[frozenset[str]]
 
 
 @dataclass(eq=False)
@@ -202,7 +202,7 @@ class SyncWorld:
         # The newest decision, and the newest data, that a load delivered.
         self.loaded_up_to = self.data_up_to = datetime.min.replace(tzinfo=UTC)
         # The consents that each load that may have ended well needed, since the last that surely did.
-        self.surely_asked = frozenset({"analytics", "ads"})
+        self.surely_asked = frozenset(group for law in LAWS.values() for group in law.asks)
         self._workspace = f"file://{path}/workspace"
         (path / "workspace").mkdir()
         self._rows = f"warehouse:{self.source.database.staging}" if places.rows == "warehouse" else None
@@ -264,7 +264,7 @@ class SyncWorld:
         }
         self._emails[output["sha256"]] = {number: person.email for number, person in rows.items()}
         read_at = datetime.fromisoformat(snapshot["at"])
-        needs = frozenset(self.source.law.needs)
+        needs = self.source.law.asks
         self.filtered.append(Filtered(output, datetime.fromisoformat(output["at"]), read_at, permitted, needs))
 
     def extraction(self) -> Ended:
