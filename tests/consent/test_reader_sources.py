@@ -29,10 +29,19 @@ from airflow_consent_retl.consent import (
 
 AT = datetime(2026, 11, 29, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
-ONETRUST = onetrust_consent_updates("SELECT 1", purposes={"ads": "ads_status"})
-RECORDS = consent_record_events("SELECT 1", purposes={"ads": "ads_state"})
-HITS = commanders_act_hits("SELECT 1")
 DOUBTFUL = {Doubt.CONFLICT: "conflict", Doubt.FUTURE: "invalid"}
+
+
+def onetrust() -> ConsentSource:
+    return onetrust_consent_updates("SELECT 1", purposes={"ads": "ads_status"})
+
+
+def records() -> ConsentSource:
+    return consent_record_events("SELECT 1", purposes={"ads": "ads_state"})
+
+
+def hits() -> ConsentSource:
+    return commanders_act_hits("SELECT 1")
 
 
 def status(source: ConsentSource, signal: CategorySignal, events: list[tuple[str, float]], **others: Any) -> str:
@@ -80,7 +89,7 @@ def _value(source: ConsentSource, value: str) -> dict[str, Any]:
     ],
 )
 def test_the_latest_status_of_a_purpose_of_onetrust_counts(events: list[tuple[str, float]], expected: str) -> None:
-    assert status(ONETRUST, onetrust_status("ads_status"), events) == expected
+    assert status(onetrust(), onetrust_status("ads_status"), events) == expected
 
 
 @pytest.mark.parametrize(
@@ -141,7 +150,7 @@ def test_a_topic_may_say_no_under_an_active_purpose(purpose: str, topic: bool | 
     ],
 )
 def test_the_latest_event_of_a_consent_record_counts(events: list[tuple[str, float]], expected: str) -> None:
-    assert status(RECORDS, dpv_status("ads_state"), events) == expected
+    assert status(records(), dpv_status("ads_state"), events) == expected
 
 
 @pytest.mark.parametrize(
@@ -151,14 +160,14 @@ def test_the_latest_event_of_a_consent_record_counts(events: list[tuple[str, flo
 def test_the_latest_hit_of_a_device_counts(events: list[tuple[str, float]], expected: str) -> None:
     signal = commanders_act_categories().for_category("2", "Ads")
 
-    assert status(HITS, signal, events) == expected
+    assert status(hits(), signal, events) == expected
 
 
 def test_the_columns_that_sources_bring_are_named() -> None:
-    assert ONETRUST.brought == ("ads_status", "ads_status_doubt")
-    assert RECORDS.brought == ("ads_state", "ads_state_doubt")
-    assert HITS.brought == ("cookie", "cookie_doubt")
-    for source in (ONETRUST, RECORDS, HITS):
+    assert onetrust().brought == ("ads_status", "ads_status_doubt")
+    assert records().brought == ("ads_state", "ads_state_doubt")
+    assert hits().brought == ("cookie", "cookie_doubt")
+    for source in (onetrust(), records(), hits()):
         assert parse_source_document(source_document(source)) == source
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def times_as_numbers() -> Iterator[RecordTable]:
             yield RecordTable(
                 name=column,
                 reader="Recorded",
-                declared=Recorded(flag, valid_until=EpochTime(column, unit)),  # type: ignore[arg-type]  # one of the units
+                make=partial(Recorded, flag, valid_until=EpochTime(column, unit)),  # type: ignore[arg-type]  # one of the units
                 category="C0004",
                 kinds={flag: "boolean", column: kind},
                 rows=(
