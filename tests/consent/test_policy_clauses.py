@@ -232,6 +232,34 @@ def test_a_disabled_category_that_guards_fields_is_told() -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "destination", "named"),
+    [
+        ({"webhook": [{"class": "phone", "aliases": ["tel"]}]}, "webhook", "`phone`, `tel` of `webhook`"),
+        ({"webhook": ["phone"]}, "webhook:emea", "`phone` of `webhook:emea`"),
+        ({"webhook:emea": ["phone"], "webhook": ["mail"]}, "webhook:emea", "`mail`, `phone` of `webhook:emea`"),
+        ({"webhook:emea": ["phone"]}, "webhook", ""),
+    ],
+)
+def test_every_field_of_a_disabled_category_is_named(fields: dict[str, Any], destination: str, named: str) -> None:
+    document = policy_of(category("C1", "webhook"), category("C2", fields=fields, enabled=False))
+
+    found = warnings_of(document, destination)
+
+    assert found == ((f"category `C2` is disabled: it does not guard the fields {named}",) if named else ())
+
+
+def test_a_field_that_another_category_guards_is_named_too() -> None:
+    guarding = {"webhook": ["phone"]}
+    document = policy_of(
+        category("C1", "webhook"), category("C2", fields=guarding, enabled=False), category("C3", fields=guarding)
+    )
+
+    assert warnings_of(document, "webhook") == (
+        "category `C2` is disabled: it does not guard the fields `phone` of `webhook`",
+    )
+
+
+@pytest.mark.parametrize(
     ("terms", "text"),
     [
         ({"regime": "opt_out", "max_age": "1 year"}, "opt_out and has a max_age"),
