@@ -20,32 +20,56 @@ from airflow_consent_retl.operators.parsed_tasks import check_against, declared_
 if TYPE_CHECKING:
     from airflow_consent_retl.hooks.policies import LoadedPolicy
 
-# The parameters that decide who is sent, who is removed, or how old an answer may be.
-_WATCHED = (
+# The parameters that decide who is sent, who is removed and how, how old an answer may be, or where it is recorded.
+WATCHED = (
     "absent",
     "accept_no_removal",
     "accept_silence",
+    "accept_source",
+    "accept_time_zone",
     "allow_closing",
     "allow_older",
     "allow_unknown",
+    "as_of",
     "check_primary_key",
     "column_types",
     "current_consent_sql",
+    "dry_run",
+    "erase",
+    "exempt",
     "fields_not_sent",
+    "gone",
     "hook_params",
+    "keep_versions",
+    "keep_versions_days",
+    "ledger_conn_id",
     "max_added_ratio",
     "max_age_s",
+    "max_denied_ratio",
+    "max_invalid_ratio",
     "max_rejected_ratio",
     "max_released_ratio",
     "max_removed_ratio",
     "min_found_ratio",
+    "mode",
+    "models",
     "moved_from",
     "on_duplicate_id",
+    "on_remove",
+    "only_show",
+    "own_codes",
     "recheck_interval_s",
+    "removal_event",
+    "removal_method",
+    "session_time_zone",
+    "settle_s",
     "shares_sync_with_dags",
     "shares_target_with",
+    "unsigned",
+    "workspace",
+    "write",
 )
-_USED = ("model", "conn_id", "destination", "destinations", "loads")
+USED = ("model", "conn_id", "destination", "destinations", "loads", "on_withdrawal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +150,7 @@ def _use(task: Any, loaded: LoadedPolicy | None) -> TaskUse:
 def _uses(parameters: Mapping[str, Any]) -> list[str]:
     return [
         f"{name} {', '.join(f'`{one}`' for one in ([value] if isinstance(value, str) else value))}"
-        for name in _USED
+        for name in USED
         if (value := parameters.get(name))
     ]
 
@@ -160,7 +184,7 @@ def _defaults(kind: type) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for one in reversed([one for one in kind.__mro__ if issubclass(one, ConsentRetlOperator)]):
         for name, parameter in inspect.signature(one).parameters.items():
-            if name in _WATCHED:
+            if name in WATCHED:
                 found[name] = parameter.default
     return found
 

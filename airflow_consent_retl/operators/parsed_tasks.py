@@ -44,7 +44,8 @@ def known_parameters(task: Any) -> dict[str, Any]:
     if hasattr(task, "partial_kwargs"):
         given = {name: value for name, value in task.partial_kwargs.items() if not _is_mapped(task, name)}
     else:
-        given = {name: value for name, value in vars(task).items() if not name.startswith("_")}
+        attributes = {name: value for name, value in vars(task).items() if not name.startswith("_")}
+        given = {**getattr(task, "own_parameters", {}), **attributes}
     return {name: value for name, value in given.items() if is_known(value)}
 
 

@@ -43,6 +43,11 @@ class SpecLoadOperator(LoadOperator):
             setattr(self, name, own[name])
         self._own = self.checked(own)
 
+    @property
+    def own_parameters(self) -> Mapping[str, Any]:
+        """The spec's parameters as the DAG gives them, with their defaults; templates are not rendered."""
+        return self._own
+
     def checked(self, own: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the spec's parameters; a subclass checks them, or the fields of the load.
 

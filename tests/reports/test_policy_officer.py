@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from functools import partial
 from pathlib import Path
@@ -14,11 +15,14 @@ from support.permitting import CONSENT, POLICY, customers, snapshot_of
 
 from airflow_consent_retl.cli.app import main
 from airflow_consent_retl.consent import SuppressionList
-from airflow_consent_retl.dag_overrides import uses_of
+from airflow_consent_retl.dag_overrides import USED, WATCHED, uses_of
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.operators import (
     ConsentFilterOperator,
     ExtractModelOperator,
+    ForgetOperator,
+    LoadOperator,
+    LoadToBrazeOperator,
     LoadToSqlTableOperator,
     PropagateWithdrawalsOperator,
 )
@@ -99,6 +103,10 @@ def dag() -> DAG:
             fields={"id": "id"},
             policy="variable:mine",
             recheck_interval_s=None,
+            mode="insert",
+            on_remove="mark",
+            mark_column="gone",
+            dry_run=True,
         )
         PropagateWithdrawalsOperator(
             task_id="withdraw",
@@ -132,12 +140,74 @@ def test_the_report_says_what_each_task_uses_and_overrides(monkeypatch: pytest.M
     assert found["consent"].refused is not None
     assert "the policy does not name `nowhere`" in found["consent"].refused
     assert found["load"].policy == "`variable:mine`"
-    assert found["load"].overrides == ("policy: `variable:mine`", "recheck_interval_s=None (default 300)")
+    assert found["load"].overrides == (
+        "policy: `variable:mine`",
+        "dry_run=True (default False)",
+        "mode='insert' (default 'mirror')",
+        "on_remove='mark' (default 'delete')",
+        "recheck_interval_s=None (default 300)",
+    )
     assert found["load"].refused is not None
     assert "this task has `variable:mine`" in found["load"].refused
     assert found["withdraw"].overrides == ("consent: a mapping of its own for `C0002`, `C0004`",)
     assert found["withdraw"].refused is None
     assert "Eve" not in json.dumps([use.overrides for use in found.values()])
+
+
+def test_what_a_withdrawal_does_at_a_vendor_is_part_of_a_tasks_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AIRFLOW__CONSENT_RETL__POLICY", raising=False)
+    with DAG("people") as made:
+        LoadToBrazeOperator(
+            task_id="load",
+            permitted={},
+            destination="braze",
+            conn_id="braze",
+            workspace_name="eu",
+            fields={"external_id": "id", "news": "news"},
+            on_withdrawal="clear_attribute",
+            withdrawn_attributes={"news": False},
+        )
+
+    (found,) = uses_of([made])
+
+    assert "on_withdrawal `clear_attribute`" in found.uses
+
+
+# What these decide is part of a task's use, is checked against the policy, or is about cost and time only.
+NOT_WATCHED = {
+    "answers",
+    "batch_rows",
+    "confirm_interval_s",
+    "confirm_timeout_s",
+    "consent",
+    "consent_sources",
+    "deferrable",
+    "field_nulls",
+    "file",
+    "id_column",
+    "identities",
+    "ids",
+    "lease_ttl_s",
+    "lease_wait_s",
+    "part_bytes",
+    "policy",
+    "poll_interval_s",
+    "query_timeout_s",
+    "sql",
+    "withdrawn_at",
+}
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [ExtractModelOperator, ConsentFilterOperator, LoadOperator, PropagateWithdrawalsOperator, ForgetOperator],
+)
+def test_every_parameter_that_decides_about_people_is_in_the_report(operator: type) -> None:
+    known = {"kwargs", *WATCHED, *USED}
+    own = inspect.signature(operator.__init__).parameters  # type: ignore[misc]
+    optional = {name for name, parameter in own.items() if parameter.default is not inspect.Parameter.empty}
+
+    assert optional - known == optional & NOT_WATCHED
 
 
 def test_a_dag_that_leaves_everything_to_the_policy_overrides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
