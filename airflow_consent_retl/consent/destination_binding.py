@@ -29,6 +29,8 @@ class DestinationUse:
         connections: by parameter, the connections of the load.
         parameters: its other parameters that decide where rows go.
         target: returns the place where rows end up.
+        leads_to: returns whether rows end up where a declared connection with these parameters leads, or at a declared
+            target, maybe in another spelling.
         fields: the fields that are sent, each with the model's column or another value.
         unknown: the names of connections and parameters whose values are not known yet.
     """
@@ -39,6 +41,7 @@ class DestinationUse:
     connections: Mapping[str, str] | None = None
     parameters: Mapping[str, object] = field(default_factory=dict)
     target: Callable[[], str] | None = None
+    leads_to: Callable[[DestinationTerms], bool] | None = None
     fields: Mapping[str, str] | None = None
     unknown: Collection[str] = ()
 
@@ -133,8 +136,9 @@ def _taken(policy: ConsentPolicy, terms: DestinationTerms, use: DestinationUse) 
         same = dict(other.parameters or ()).items() <= dict(use.parameters).items()
         by_connection = other.connection is not None and other.connection in use.connections.values() and same
         by_target = other.target is not None and use.target is not None and use.target() == other.target
-        if by_connection or by_target:
-            place = f"connection `{other.connection}`" if by_connection else f"target {other.target}"
+        by_place = other.is_placed and use.leads_to is not None and use.leads_to(other)
+        if by_connection or by_target or by_place:
+            place = f"connection `{other.connection}`" if other.target is None else f"target {other.target}"
             return [
                 Problem(
                     "destination",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import copy
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_consent_retl.operators.face import MODULES
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.consent import ConsentMapping, ConsentMappingLike, ExternalConsent
     from airflow_consent_retl.consent.binding import ModelUse
     from airflow_consent_retl.consent.destination_binding import DestinationUse
+    from airflow_consent_retl.consent.officer import DestinationTerms
     from airflow_consent_retl.contract.destination import Destination
     from airflow_consent_retl.hooks.policies import LoadedPolicy
     from airflow_consent_retl.storage.manifest import ModelSource, PermittedManifest, SnapshotManifest
@@ -180,8 +183,32 @@ def use_of_load(load: Any, *, fields: Mapping[str, str] | None) -> DestinationUs
         type(load),
         {name: getattr(load, name, None) for name in placing_parameters(type(load))},
         destination=load.build_destination,
+        leads_to=partial(_leads_to, load),
         fields=fields,
     )
+
+
+def _leads_to(load: Any, terms: DestinationTerms) -> bool:
+    """Return whether a load's rows end up where the policy says that another destination is."""
+    from airflow_consent_retl.errors import ConsentRetlError
+
+    if terms.target is not None:
+        return bool(load.build_destination().is_same_target(terms.target))
+    connections = [name for name in placing_parameters(type(load)) if is_connection(name) and getattr(load, name, None)]
+    changed = dict(terms.parameters or ())
+    # A declared table without its connection could be in any database.
+    is_complete = len(connections) == (1 if terms.connection is not None else 0)
+    if not is_complete or not all(hasattr(load, name) for name in changed):
+        return False
+    declared = copy(load)
+    for name, value in {**dict.fromkeys(connections, terms.connection), **changed}.items():
+        setattr(declared, name, value)
+    try:
+        target = declared.build_destination().target
+    except ConsentRetlError:
+        # The declared connection is of another kind.
+        return False
+    return bool(load.build_destination().is_same_target(target))
 
 
 def use_of_parameters(
@@ -239,6 +266,7 @@ def _use(
     *,
     destination: Callable[[], Destination] | None,
     fields: Mapping[str, str] | None,
+    leads_to: Callable[[DestinationTerms], bool] | None = None,
     unknown: frozenset[str] = frozenset(),
 ) -> DestinationUse:
     from airflow_consent_retl.consent.destination_binding import DestinationUse
@@ -251,6 +279,7 @@ def _use(
         connections={key: value for key, value in parameters.items() if is_connection(key) and value},
         parameters={key: value for key, value in parameters.items() if not is_connection(key)},
         target=None if destination is None else lambda: destination().target,
+        leads_to=leads_to,
         fields=fields,
         unknown=unknown,
     )

@@ -375,6 +375,45 @@ def test_another_name_for_the_same_place_is_refused(deployment: Deployment) -> N
     assert deployment.people() == []
 
 
+@pytest.mark.parametrize(
+    ("declared", "place"),
+    [
+        ({"connection": "crm", "parameters": {"table": "people"}}, {"table": "main.people"}),
+        ({"connection": "crm", "parameters": {"table": "people"}}, {"table": "PEOPLE"}),
+        ({"connection": "crm", "parameters": {"table": "people"}}, {"conn_id": "linked"}),
+        ({"connection": "crm"}, {"conn_id": "linked", "table": "main.people"}),
+        ({"target": "table `people` of sqlite:{path}/crm.db"}, {"table": '"main"."people"'}),
+        ({"target": "table `people` of sqlite:{path}/crm.db"}, {"conn_id": "linked"}),
+        (
+            {"operator": "LoadToFilesOperator", "parameters": {"path": "file://{path}/lake"}},
+            {"kind": LoadToFilesOperator},
+        ),
+    ],
+)
+def test_the_same_place_in_another_spelling_has_no_other_name(
+    deployment: Deployment, declared: dict[str, Any], place: dict[str, Any]
+) -> None:
+    (deployment.path / "linked.db").symlink_to(deployment.path / "crm.db")
+    deployment.connect("linked", "sqlite", "linked.db")
+    policy = json.loads(json.dumps(OFFICER))
+    crm = json.loads(json.dumps(declared).replace("{path}", str(deployment.path)))
+    policy["officer"]["destinations"] = {"crm": {**crm, "country": "DE"}, "mail": {"country": "DE"}}
+    deployment.officer(policy)
+
+    with task_fails(match="is what the policy declares for `crm`, and this DAG calls it `mail`"):
+        deployment.load(destination="mail", **place)
+
+    assert deployment.people() == []
+
+
+def test_another_table_of_a_declared_place_may_have_another_name(deployment: Deployment) -> None:
+    policy = json.loads(json.dumps(OFFICER))
+    policy["officer"]["destinations"]["mail"]["assessment"] = "DPIA-8"
+    deployment.officer(policy)
+
+    assert deployment.load(destination="mail", table="subscribers")["added"] == 1
+
+
 class Elsewhere(LoadToSqlTableOperator):
     """A load of the DAG's own, with the right parameters, that sends elsewhere."""
 
