@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, Literal
@@ -82,6 +82,7 @@ def adopt_delivered_states(
     gone: bool,
     unsigned: bool = False,
     archive: Folder,
+    decided_up_to: Callable[[SyncName], datetime | None],
     holder: str,
     log: TaskLog,
 ) -> list[Adopted]:
@@ -96,6 +97,8 @@ def adopt_delivered_states(
         gone: the people of these syncs are at their destinations no more: forget them.
         unsigned: adopt also what an earlier release wrote without a signature, or signed with a secret that is lost.
         archive: the folder of the deployment's archive of policies.
+        decided_up_to: returns the time of the newest decision about a sync that the workspace has a record of. A run
+            that changed nothing left no delivered state, and no older decision may be delivered after it.
         holder: a description of the caller, for other tasks that wait.
         log: the task's.
 
@@ -119,7 +122,15 @@ def adopt_delivered_states(
         adopted.append(
             _declare_gone(ledger, folders[sync], name, holder=holder, workspace=workspace)
             if gone
-            else _adopt(ledger, folders[sync], name, unsigned=unsigned, holder=holder, workspace=workspace)
+            else _adopt(
+                ledger,
+                folders[sync],
+                name,
+                unsigned=unsigned,
+                decided_up_to=decided_up_to(name),
+                holder=holder,
+                workspace=workspace,
+            )
         )
         log.info("%s", adopted[-1])
     with ledger.identity(writing=True) as known:
@@ -162,7 +173,14 @@ def _folders(ledger: Ledger, root: Folder, *, unsigned: bool) -> dict[str, SyncF
 
 
 def _adopt(
-    ledger: Ledger, folder: SyncFolder, sync: SyncName, *, unsigned: bool, holder: str, workspace: str
+    ledger: Ledger,
+    folder: SyncFolder,
+    sync: SyncName,
+    *,
+    unsigned: bool,
+    decided_up_to: datetime | None,
+    holder: str,
+    workspace: str,
 ) -> Adopted:
     try:
         known = check_sync(ledger, folder, sync)
@@ -191,6 +209,8 @@ def _adopt(
         if state is not None and isinstance(state.manifest, DeliveredManifest):
             rows = state.manifest.rows
             lease.adopt(uri=state.folder.uri, sha256=state.sha256, rows=rows, decided_at=state.manifest.decided_at)
+        if decided_up_to is not None:
+            lease.note_decision(decided_up_to)
         unresolved = 0 if changes is None else _reopen(lease, changes)
     return Adopted(sync=sync, result="adopted", rows=rows, unresolved=unresolved)
 

@@ -9,6 +9,8 @@ from airflow_consent_retl.hooks.ledgers import open_ledger, open_unpaired
 from airflow_consent_retl.progress import module_log
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from airflow_consent_retl.delivery.adopting import Adopted
     from airflow_consent_retl.delivery.ledger.records import SyncOverview
     from airflow_consent_retl.progress import TaskLog
@@ -43,9 +45,14 @@ def adopt(
         SyncBusyError, LedgerUnavailableError: try again.
     """
     from airflow_consent_retl.delivery.adopting import adopt_delivered_states
-    from airflow_consent_retl.delivery.ledger.records import SyncName
-    from airflow_consent_retl.hooks.lost_policies import repair_history
+    from airflow_consent_retl.delivery.ledger.records import SyncName, model_and_destination
+    from airflow_consent_retl.hooks.lost_policies import decided_before, repair_history
     from airflow_consent_retl.storage.location import open_folder, policy_archive_folder, workspace_root
+
+    def decided_up_to(sync: SyncName) -> datetime | None:
+        model, destination = model_and_destination(sync)
+        last = decided_before(workspace, model).get(destination)
+        return None if last is None else last.decided_at
 
     with open_unpaired(workspace, ledger_conn_id) as ledger:
         root = open_folder(workspace_root(workspace))
@@ -56,6 +63,7 @@ def adopt(
             gone=gone,
             unsigned=unsigned,
             archive=policy_archive_folder(),
+            decided_up_to=decided_up_to,
             holder=holder,
             log=log,
         )

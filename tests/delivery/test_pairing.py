@@ -16,6 +16,7 @@ from support.permitting import changed_by_hand, unsigned_by_hand
 from support.postgres import Postgres, postgres
 
 from airflow_consent_retl.cli.app import main
+from airflow_consent_retl.compat import AirflowSkipException
 from airflow_consent_retl.delivery.ledger.records import sync_name
 from airflow_consent_retl.delivery.pairing import IDENTITY_NAME
 from airflow_consent_retl.errors import ConfigurationError
@@ -147,6 +148,25 @@ def test_a_ledger_from_an_older_backup_adopts_what_the_workspace_has(crm: CrmSyn
 
     assert (adopted.result, adopted.rows) == ("adopted", 5)
     assert crm.there() == [1, 2, 3, 4]
+
+
+def test_a_decision_before_one_that_changed_nothing_is_not_delivered_after_an_adoption(crm: CrmSync) -> None:
+    """The last load left no delivered state: the records of decisions know that it was newer."""
+    crm.sync()
+    crm.people(1, 2, 3, 4, 5)
+    older = crm.permitted()
+    crm.people(1, 2, 3, 4)
+    assert crm.sync()["unchanged"] == 4
+    newest = crm.permitted()
+    delete_ledger(crm)
+    adopt(workspace=crm.workspace)
+
+    with task_fails(match="already has a newer decision", kind=AirflowSkipException):
+        crm.load(older)
+
+    assert crm.there() == [1, 2, 3, 4]
+    assert crm.load(newest)["unchanged"] == 4
+    assert crm.sync()["unchanged"] == 4
 
 
 def test_a_new_sync_waits_until_an_adopted_one_says_where_its_people_are(crm: CrmSync) -> None:

@@ -126,11 +126,22 @@ class CrmSync:
         **options: Any,
     ) -> dict[str, Any]:
         """Extract, filter and load."""
+        permitted = self.permitted(model=model, destination=destination, sql=sql, conn_id=conn_id_of_model, as_of=as_of)
+        return self.load(permitted, load, destination=destination, context=context, **options)
+
+    def load(
+        self,
+        permitted: Any,
+        load: Callable[..., LoadOperator] | None = None,
+        *,
+        destination: str = "crm",
+        context: Any = MappingProxyType({}),
+        **options: Any,
+    ) -> dict[str, Any]:
+        """Load a permitted set."""
         counts: dict[str, Any] = self.load_of(load, **options)(
             task_id="load",
-            permitted=self.permitted(
-                model=model, destination=destination, sql=sql, conn_id=conn_id_of_model, as_of=as_of
-            ),
+            permitted=permitted,
             destination=destination,
             policy=POLICY,
             ledger_conn_id=self.ledger_conn_id,
