@@ -161,7 +161,7 @@ def expired_records(root: Folder, limit: Limit) -> Iterator[Expired]:
         if folder.path.endswith(f"/{INDEX}"):
             indexes.append((folder, names))
         else:
-            ended += _expired_documents(folder, names, min(limit.before, now - IN_FLIGHT), now - 2 * IN_FLIGHT)
+            ended += _expired_documents(folder, names, limit, now)
     gone = {f"{one.folder.path}/{name}" for one in ended for name in one.files}
     for folder, names in indexes:
         yield from _expired_segments(folder, names, gone, now - 2 * IN_FLIGHT)
@@ -199,33 +199,33 @@ def _expired_segments(
             yield Expired("unfinished", folder, (name,), "killed", written)
 
 
-def _expired_documents(
-    folder: Folder, names: frozenset[str], before: datetime, abandoned: datetime
-) -> Iterator[Expired]:
+def _expired_documents(folder: Folder, names: frozenset[str], limit: Limit, now: datetime) -> Iterator[Expired]:
     named: set[str] = set()
-    documents = sorted(name for name in names if name.endswith(".json"))
-    for name in documents:
+    documents = sorted((name for name in names if name.endswith(".json")), reverse=True)
+    for newer, name in enumerate(documents):
         document = _document(folder, name)
         own = [one for one in _names_in(document) if one in names]
         named.update(own)
         at = _time(document, "recorded_at")
-        is_newest = name == documents[-1] and document.get("kind") == "decision_records"
-        if at is not None and at < before and not is_newest:
+        is_newest = newer == 0 and document.get("kind") == "decision_records"
+        is_beyond = limit.number is not None and newer >= limit.number
+        if at is not None and at < now - IN_FLIGHT and (at < limit.before or is_beyond) and not is_newest:
             # The document first: its files are never missed.
-            yield Expired("evidence", folder, (name, *own), "age", at)
+            yield Expired("evidence", folder, (name, *own), "age" if at < limit.before else "number", at)
     for name in sorted(names - named - set(documents)):
         written = _modified(folder, name)
-        if written < abandoned and all(_time(_document(folder, one), "recorded_at") for one in documents):
+        if written < now - 2 * IN_FLIGHT and all(_time(_document(folder, one), "recorded_at") for one in documents):
             yield Expired("unfinished", folder, (name,), "killed", written)
 
 
 def _of_model(kind: str, sets: list[_Set], limits: Mapping[str, Limit]) -> Iterator[Expired]:
-    evidence = limits["evidence"]
-    for one, reason in beyond(limits[kind], [(one, "", one.made_at) for one in sets]):
+    dated = [(one, "", one.made_at) for one in sets]
+    evidence = {one.folder.path: reason for one, reason in beyond(limits["evidence"], dated)}
+    for one, reason in beyond(limits[kind], dated):
         if kind == "snapshots":
             yield Expired(kind, one.folder, (), reason, one.made_at)
-        elif one.made_at < evidence.before:
-            yield Expired("evidence", one.folder, (), "age", one.made_at)
+        elif one.folder.path in evidence:
+            yield Expired("evidence", one.folder, (), evidence[one.folder.path], one.made_at)
         elif rows := tuple(name for name in one.rows if name in one.names):
             yield Expired(kind, one.folder, rows, reason, one.made_at)
 

@@ -353,6 +353,31 @@ def test_records_end_after_three_years_each_with_its_files(crm: CrmSync) -> None
     assert [event.event for event in person_history(2, workspace=crm.workspace).deliveries] == ["removed"]
 
 
+def test_a_policy_ends_evidence_by_number_too_of_each_sync_and_model_but_nothing_of_the_last_day(
+    crm: CrmSync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = {"evidence": {"number": 1}, "permitted_sets": {"number": 1}}
+    monkeypatch.setenv("AIRFLOW_VAR_OFFICER", json.dumps({**POLICY, "officer": {"retention": kept}}))
+    for people in ((1,), (1, 2)):
+        crm.people(*people)
+        crm.sync()
+    crm.sync(model="others", table="others")
+    monkeypatch.setenv(f"{OPTION}POLICY", "variable:officer")
+    assert prune(workspace=crm.workspace) == []
+    records = crm.folder / "records"
+    for document in records.rglob("*.json"):
+        recorded_before(document, 2)
+    for manifest in (crm.folder / "permitted").rglob("manifest.json"):
+        written_before({"manifest": manifest.as_uri()}, 2)
+
+    assert found(prune(workspace=crm.workspace)) == {("evidence", "number")}
+
+    assert [len(list(folder.glob("*.json"))) for folder in sorted(records.glob("deliveries/*"))] == [1, 1]
+    assert [len(list(folder.glob("*.json"))) for folder in sorted(records.glob("decisions/*/*"))] == [1, 1]
+    assert len(list((crm.folder / "permitted").rglob("manifest.json"))) == 2
+    assert [one.event for one in person_history(2, workspace=crm.workspace).deliveries] == ["sent", "sent"]
+
+
 def test_reports_end_with_the_evidence(crm: CrmSync) -> None:
     crm.sync()
     young = Path(report(syncs=["people/crm"], workspace=crm.workspace).report)
