@@ -162,10 +162,10 @@ def test_a_decision_before_one_that_changed_nothing_is_not_delivered_after_an_ad
     adopt(workspace=crm.workspace)
 
     with task_fails(match="already has a newer decision", kind=AirflowSkipException):
-        crm.load(older)
+        crm.load_permitted(older)
 
     assert crm.there() == [1, 2, 3, 4]
-    assert crm.load(newest)["unchanged"] == 4
+    assert crm.load_permitted(newest)["unchanged"] == 4
     assert crm.sync()["unchanged"] == 4
 
 

@@ -127,9 +127,9 @@ class CrmSync:
     ) -> dict[str, Any]:
         """Extract, filter and load."""
         permitted = self.permitted(model=model, destination=destination, sql=sql, conn_id=conn_id_of_model, as_of=as_of)
-        return self.load(permitted, load, destination=destination, context=context, **options)
+        return self.load_permitted(permitted, load, destination=destination, context=context, **options)
 
-    def load(
+    def load_permitted(
         self,
         permitted: Any,
         load: Callable[..., LoadOperator] | None = None,
