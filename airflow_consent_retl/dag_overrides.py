@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_consent_retl.compat import dag_bag
@@ -15,7 +16,13 @@ from airflow_consent_retl.errors import PermanentError
 from airflow_consent_retl.hooks.central_policy import central_policy, described, source_in_force
 from airflow_consent_retl.hooks.policies import read_policy
 from airflow_consent_retl.operators.base_operator import ConsentRetlOperator
-from airflow_consent_retl.operators.parsed_tasks import check_against, declared_sources, kind_of, known_parameters
+from airflow_consent_retl.operators.parsed_tasks import (
+    check_against,
+    declared_sources,
+    is_known,
+    kind_of,
+    known_parameters,
+)
 
 if TYPE_CHECKING:
     from airflow_consent_retl.hooks.policies import LoadedPolicy
@@ -173,7 +180,16 @@ def _overrides(kind: type, parameters: Mapping[str, Any], declared: Any, loaded:
     for name in parameters.get("destinations") or ():
         if loaded is not None and name not in named and name.partition(":")[0] not in named:
             found.append(f"destinations: `{name}` is not in the policy")
-    return found + [
+    found += _differing(kind, parameters)
+    for name, load in sorted((parameters.get("loads") or {}).items()):
+        if isinstance(load, partial) and isinstance(load.func, type):
+            known = {key: value for key, value in load.keywords.items() if is_known(value)}
+            found += [f"loads of `{name}`: {one}" for one in _differing(load.func, known)]
+    return found
+
+
+def _differing(kind: type, parameters: Mapping[str, Any]) -> list[str]:
+    return [
         f"{name}={_shown(parameters[name])} (default {_shown(default)})"
         for name, default in sorted(_defaults(kind).items())
         if name in parameters and parameters[name] != default

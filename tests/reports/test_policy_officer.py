@@ -115,7 +115,16 @@ def dag() -> DAG:
             sql="SELECT * FROM people",
             primary_key="id",
             consent=CONSENT,
-            loads={"lake": partial(LoadToSqlTableOperator, conn_id="crm", table="people", fields={"id": "id"})},
+            loads={
+                "lake": partial(
+                    LoadToSqlTableOperator,
+                    conn_id="crm",
+                    table="people",
+                    fields={"id": "id"},
+                    on_remove="mark",
+                    mark_column="gone",
+                )
+            },
         )
     return made
 
@@ -149,7 +158,10 @@ def test_the_report_says_what_each_task_uses_and_overrides(monkeypatch: pytest.M
     )
     assert found["load"].refused is not None
     assert "this task has `variable:mine`" in found["load"].refused
-    assert found["withdraw"].overrides == ("consent: a mapping of its own for `C0002`, `C0004`",)
+    assert found["withdraw"].overrides == (
+        "consent: a mapping of its own for `C0002`, `C0004`",
+        "loads of `lake`: on_remove='mark' (default 'delete')",
+    )
     assert found["withdraw"].refused is None
     assert "Eve" not in json.dumps([use.overrides for use in found.values()])
 
