@@ -14,7 +14,7 @@ from .conftest import Run
 # The keys of each verb's JSON, which scripts read.
 KEYS = {
     ("syncs",): "sync people target dag served_at decided_at is_in_progress",
-    ("history", "1"): "decisions deliveries runs",
+    ("history", "1"): "decisions deliveries requests runs suppressions",
     ("rejected", "people/crm"): "at delivery dag policy_digest people rejected not_removed fields",
     ("proposal",): "place digest in_force differences opens is_approved needs_approval",
     ("verify",): "manifest kind signature key_id is_present_key changed_files",
