@@ -237,25 +237,29 @@ CRM: dict[str, Any] = {
 
 def found(given: Mapping[str, Any], *, sends: bool = True, is_central: bool = True, **more: Any) -> list[str]:
     listed = destination_problems(policy(**more), DestinationUse(**given), is_central=is_central, sends=sends)
-    return [problem.message for problem in listed]
+    return [str(problem) for problem in listed]
 
 
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"operator": "LoadToOther"}, "is loaded by LoadToCrm, and here it is LoadToOther"),
-        ({"connections": {"conn_id": "x"}}, "declares connection `c` for `crm`, and this DAG has `x`"),
-        ({"connections": {}}, "declares connection `c` for `crm`, and this DAG has none"),
-        ({"parameters": {"table": "x", "schema": None}}, "declares table `t` for `crm`, and this DAG has `x`"),
-        ({"parameters": {"table": "t"}}, "declares schema `None` for `crm`, which the load does not have"),
-        ({"target": lambda: "X"}, "declares target T for `crm`, and this is X"),
+        ({"operator": "LoadToOther"}, "is loaded by LoadToCrm, and here it is LoadToOther @ destination"),
+        ({"connections": {"conn_id": "x"}}, "declares connection `c` for `crm`, and this DAG has `x` @ conn_id"),
+        (
+            {"connections": {"conn_id": "c", "bulk_conn_id": "x", "more_conn_id": "y"}},
+            "declares connection `c` for `crm`, and this DAG has `c`, `x`, `y` @ bulk_conn_id",
+        ),
+        ({"connections": {}}, "declares connection `c` for `crm`, and this DAG has none @ conn_id"),
+        ({"parameters": {"table": "x", "schema": None}}, "declares table `t` for `crm`, and this DAG has `x` @ table"),
+        ({"parameters": {"table": "t"}}, "declares schema `None` for `crm`, which the load does not have @ schema"),
+        ({"target": lambda: "X"}, "declares target T for `crm`, and this is X @ destination"),
     ],
 )
 def test_a_name_stands_for_one_place(more: dict[str, Any], words: str) -> None:
     assert found(CRM, sends=False) == []
     assert found({**CRM, "name": "crm:emea"}, sends=False) == []
     (message,) = found({**CRM, **more}, sends=False)
-    assert words in message
+    assert message.endswith(words)
 
 
 def test_what_is_not_known_yet_is_not_checked() -> None:
@@ -271,10 +275,9 @@ def test_only_operators_of_the_package_load_a_place_that_has_no_operator() -> No
     own: dict[str, Any] = {"name": "crm", "operator": "mine:Load", "is_own_code": True, "connections": {"conn_id": "c"}}
 
     for given, is_refused in ((own, True), ({**own, "is_own_code": False}, False)):
-        messages = [
-            one.message for one in destination_problems(policy(officer), DestinationUse(**given), is_central=True)
-        ]
+        messages = [str(one) for one in destination_problems(policy(officer), DestinationUse(**given), is_central=True)]
         assert ["mine:Load could send elsewhere" in one for one in messages] == [True] * is_refused
+        assert all(one.endswith(" @ destination") for one in messages)
 
 
 @pytest.mark.parametrize(
@@ -287,7 +290,7 @@ def test_only_operators_of_the_package_load_a_place_that_has_no_operator() -> No
 def test_another_name_cannot_lead_to_the_place_of_a_declared_one(given: dict[str, Any]) -> None:
     (message,) = found({"name": "mail", **given})
 
-    assert "is what the policy declares for `crm`, and this DAG calls it `mail`" in message
+    assert "is what the policy declares for `crm`, and this DAG calls it `mail` @ destination" in message
 
 
 def test_another_place_of_the_same_connection_is_free() -> None:
@@ -298,7 +301,10 @@ def test_names_that_the_policy_does_not_have() -> None:
     given: dict[str, Any] = {"name": "cmr"}
 
     assert found(given, sends=False) == [
-        "the policy does not name `cmr`, and other names may not be used, did you mean `crm`?"
+        "the policy does not name `cmr`, and other names may not be used, did you mean `crm`? @ destination"
+    ]
+    assert found({"name": "elsewhere"}, sends=False) == [
+        "the policy does not name `elsewhere`, and other names may not be used @ destination"
     ]
     assert found({"name": "elsewhere"}, sends=False, is_central=False) == []
     assert found({"name": "elsewhere"}, sends=False, unmapped_destinations="deny") == []
@@ -310,15 +316,16 @@ def test_names_that_the_policy_does_not_have() -> None:
 def test_only_declared_columns_go_to_a_destination() -> None:
     assert found({"name": "mail", "fields": {"any": "id"}}) == []
     (message,) = found({"name": "mail", "fields": {"id": "id", "email": "email"}})
-    assert message == "the policy lets column `id` go to `mail`, and this DAG sends `email` as `email`"
+    assert message == "the policy lets column `id` go to `mail`, and this DAG sends `email` as `email` @ fields.email"
     (message, _) = found({"name": "ads", "fields": {"key": "id"}})
-    assert message == "the policy lets column `id` as `id` go to `ads`, and this DAG sends `id` as `key`"
+    assert message == "the policy lets column `id` as `id` go to `ads`, and this DAG sends `id` as `key` @ fields.key"
 
 
 def test_a_destination_needs_the_assessment_that_the_policy_requires() -> None:
     assert found({"name": "ads"}, sends=False) == []
     assert found({"name": "ads"}) == [
-        "`ads` is in US and has no assessment, which the policy requires outside DE: add `assessment` to it"
+        "`ads` is in US and has no assessment, which the policy requires outside DE: add `assessment` to it "
+        "@ destination"
     ]
     everywhere = policy({"no_assessment_in": []})
     (problem,) = destination_problems(everywhere, DestinationUse(name="mail"), is_central=True)

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import json
+import pkgutil
 from collections.abc import Callable
+from dataclasses import is_dataclass
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from airflow_consent_retl.consent import (
     Agreeing,
+    BitMask,
+    CategorySignal,
     ConsentObject,
+    ConsentObjectKey,
     ConsentSource,
     ConsentTime,
     EpochTime,
@@ -21,9 +30,14 @@ from airflow_consent_retl.consent import (
     IntegrationsObject,
     MostRestrictive,
     NoticeVersion,
+    OptOut,
     Recorded,
     SuppressionList,
+    TwoLists,
+    WholeConsent,
+    formats,
 )
+from airflow_consent_retl.consent.formats.opt_outs import OptOuts
 from airflow_consent_retl.consent.switches import ExclusionSwitch, IntegrationSwitch
 from airflow_consent_retl.errors import PolicyError
 
@@ -200,3 +214,49 @@ def test_a_source_refuses_a_time_that_is_no_column() -> None:
     assert problems_of(lambda: ConsentSource("SELECT 1", subject="p", columns=["ads"], time=7)) == [  # type: ignore[arg-type]
         f"{TEXT} @ ConsentSource.time"
     ]
+
+
+FORMATS = {
+    name: kind
+    for module in pkgutil.iter_modules(formats.__path__, f"{formats.__name__}.")
+    for name, kind in vars(importlib.import_module(module.name)).items()
+    if isinstance(kind, type)
+    and kind.__module__ == module.name
+    and issubclass(kind, CategorySignal | WholeConsent)
+    and not inspect.isabstract(kind)
+    and is_dataclass(kind)
+    and name != "StrictLookup"
+}
+REFUSED_FORMATS = json.loads((Path(__file__).parents[1] / "cases" / "refused_formats.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("name", REFUSED_FORMATS)
+def test_a_format_names_every_wrong_parameter(name: str) -> None:
+    case = REFUSED_FORMATS[name]
+
+    assert problems_of(lambda: FORMATS[name](**case["parameters"])) == case["problems"]
+
+
+def test_each_format_has_its_wrong_parameters() -> None:
+    assert FORMATS.keys() == REFUSED_FORMATS.keys()
+
+
+@pytest.mark.parametrize("bit", [0, 62, 63, -1, 64, True])
+def test_a_bit_mask_has_the_bits_of_a_signed_integer(bit: int) -> None:
+    if bit in range(63) and type(bit) is int:
+        assert BitMask("mask", bit).bit == bit
+    else:
+        assert problems_of(lambda: BitMask("mask", bit)) == ["expected a number from 0 to 62 @ BitMask.bit"]
+
+
+def test_opt_outs_are_made_of_one_record_for_each_category() -> None:
+    assert problems_of(lambda: OptOuts(TwoLists("allowed", "denied"), ["C1"])) == [
+        "expected a format of one column for all categories, found a TwoLists @ OptOuts.whole"
+    ]
+    assert problems_of(lambda: OptOuts(ConsentObject("doc"), ["C1", ""])) == [
+        "expected a list with the ids of categories @ OptOuts.categories"
+    ]
+    assert problems_of(lambda: OptOuts(ConsentObject("doc", missing="denied"), ["C1"])) == problems_of(
+        lambda: OptOut(ConsentObjectKey("doc", ("categoryPreferences", "C1"), "denied"))
+    )
+    assert OptOuts(ConsentObject("doc"), ["C1"]).false_is_yes is False

@@ -113,7 +113,7 @@ def format_named(name: object) -> type[Format]:
 
 
 def _imported(name: str) -> object:
-    module_name, _, path = name.partition(":")
+    module_name, _, path = name.partition(":")  # pragma: no mutate: a second colon is refused in either part
     if not all(part.isidentifier() for part in (*module_name.split("."), *path.split("."))):
         raise PolicyError([Problem("consent", "expected a consent format as `module:Class`, with Python names")])
     try:

@@ -86,13 +86,13 @@ class GppUs(CodedSignal):
         gpc: str = "denies",
         encoding: str = "specification",
     ) -> None:
-        require(column_problems(column, "GppUs"))
+        problems = column_problems(column, "GppUs")
         if section not in SECTIONS and section != US_PRIVACY[1]:
             names = [*SECTIONS, US_PRIVACY[1]]
             near = suggestion(section, names) if isinstance(section, str) else ""
-            raise PolicyError([Problem("GppUs.section", f"there is no section `{section}`{near}")])
+            raise PolicyError([*problems, Problem("GppUs.section", f"there is no section `{section}`{near}")])
         layouts = SECTIONS[section].layouts if section in SECTIONS else ()
-        problems = _question_problems(layouts, opt_outs, sensitive, gpc)
+        problems += _question_problems(layouts, opt_outs, sensitive, gpc)
         with_header = [name for name, known in SECTIONS.items() if known.has_header]
         require([*problems, *encoding_problems(encoding, "GppUs", section, with_header)])
         object.__setattr__(self, "column", column)
@@ -171,8 +171,8 @@ def check_header(header: Bits, known: Section, subsections: int) -> None:
         raise MalformedBitsError("no header of this section, which its specification requires")
     if header.number(6) not in known.layouts[0].versions:
         raise MalformedBitsError("another version of the section")
-    codes = _LISTED.get((subsections, header.number(12), header.slice(1)), "")
-    if not codes or header.slice(len(codes)) != codes:
+    codes = _LISTED.get((subsections, header.number(12), header.slice(1)))
+    if codes is None or header.slice(len(codes)) != codes:
         raise MalformedBitsError("other subsections than the section's header lists")
     header.end()
 
@@ -187,11 +187,9 @@ def _read_segments(segments: Sequence[str], known: Section) -> tuple[dict[str, s
         segment = Bits(text)
         if layout.subsection:
             fields |= {name: segment.slice(bits) for name, bits in layout.subsection}
-            is_set = False
-        elif segment.slice(2) == _GPC_SEGMENT:
-            is_set = segment.flag()
-        else:
+        elif segment.slice(2) != _GPC_SEGMENT:
             raise MalformedBitsError("a segment of another kind than Global Privacy Control")
+        is_set = not layout.subsection and segment.flag()
         segment.end()
         return fields, is_set
     return fields, False

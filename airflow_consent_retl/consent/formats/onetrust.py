@@ -61,7 +61,7 @@ class OptanonConsentGroup(KeyLookup):
             return ConsentStatus.INVALID
         groups = _listed_groups(fields.get("groups", []))
         objections = [fields.get(name, []) for name in _GPC]
-        if groups is None or any(len(found) > 1 or not {*found} <= {"0", "1"} for found in objections):
+        if groups is None or any(found not in ([], ["0"], ["1"]) for found in objections):
             return ConsentStatus.INVALID
         if ["1"] in objections and self.gpc == "denies" and self.group != _NECESSARY:
             return ConsentStatus.DENIED

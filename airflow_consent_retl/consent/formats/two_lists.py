@@ -62,5 +62,5 @@ class TwoLists(WholeConsent):
 
         return Agreeing(
             GrantedId(self.allowed, category_id, self.separator, "unknown"),
-            OptOut(GrantedId(self.denied, category_id, self.separator, "unknown")),
+            OptOut(GrantedId(self.denied, category_id, self.separator, "unknown")),  # pragma: no mutate: no yes either way
         )
