@@ -139,7 +139,7 @@ class ConsentSource:
         object.__setattr__(self, "time_unit", time_unit)
         problems += match_problems(match, "ConsentSource") + shrink_problems(max_shrink_ratio, "ConsentSource")
         named = [name for _, name in pairs]
-        brought = [*named, *set(self.doubts.values()), *set(self.times.values())] if pairs else []
+        brought = [*named, *set(self.doubts.values()), *set(self.times.values())]
         if len({name.casefold() for name in brought}) < len(brought) and len(set(named)) == len(named):
             problems.append(Problem("ConsentSource.columns", "two columns would have one name in the snapshot"))
         require(problems)
@@ -328,6 +328,9 @@ def _pairs(columns: object) -> tuple[tuple[str, str], ...]:
     listed = list(columns.items()) if isinstance(columns, Mapping) else columns
     if isinstance(listed, str) or not isinstance(listed, Sequence):
         return ()
-    pairs = [(entry, entry) if isinstance(entry, str) else tuple(entry) for entry in listed]
+    pairs = [
+        tuple(entry) if isinstance(entry, Sequence) and not isinstance(entry, str) else (entry, entry)
+        for entry in listed
+    ]
     is_sound = all(len(pair) == 2 and all(isinstance(text, str) and text for text in pair) for pair in pairs)
     return tuple((str(column), str(name)) for column, name in pairs) if is_sound else ()

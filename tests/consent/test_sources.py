@@ -79,39 +79,100 @@ def test_segments_events_are_read_in_the_form_of_its_warehouses() -> None:
     assert (source.subject, source.key, source.time) == ("user_id", "user_id", "timestamp")
 
 
+TEXT = "expected text that is not empty"
+NO_COLUMN = "expected at least one column that contains consent @ ConsentSource.columns"
+TWICE = "a column is named twice @ ConsentSource.columns"
+ONE_NAME = "two columns would have one name in the snapshot @ ConsentSource.columns"
+EVENTS = "`bring_time` and `profile` belong to events, which have a `time` @ ConsentSource"
+FORM = "expected one of folded, email, phone, sha256, exact"
+SHARE = "expected a share, 0 to 1, or None"
+
+
 @pytest.mark.parametrize(
-    ("parameters", "message"),
+    ("parameters", "problems"),
     [
-        ({"sql": " "}, r"ConsentSource\.sql"),
-        ({"subject": ""}, r"ConsentSource\.subject"),
-        ({"columns": []}, "at least one column"),
-        ({"columns": "ads"}, "at least one column"),
-        ({"columns": ["ads", "ads"]}, "named twice"),
-        ({"columns": {"a": "x", "b": "x"}}, "named twice"),
-        ({"columns": {"a": "x", "b": "X"}}, "one name in the snapshot"),
-        ({"columns": {"a": "x", "b": "x_doubt"}}, "one name in the snapshot"),
-        ({"category": "c"}, "belong together"),
-        ({"category": "c", "value": "v", "columns": ["C0004"]}, "each category's id"),
-        ({"bring_time": True}, "belong to events"),
-        ({"profile": "device"}, "belong to events"),
-        ({"conn_id": ""}, r"ConsentSource\.conn_id"),
+        ({"sql": " "}, [f"{TEXT} @ ConsentSource.sql"]),
+        ({"sql": None}, [f"{TEXT} @ ConsentSource.sql"]),
+        ({"subject": ""}, [f"{TEXT} @ ConsentSource.subject"]),
+        ({"subject": None}, [f"{TEXT} @ ConsentSource.subject"]),
+        ({"columns": []}, [NO_COLUMN]),
+        ({"columns": "ads"}, [NO_COLUMN]),
+        ({"columns": [7]}, [NO_COLUMN]),
+        ({"columns": [""]}, [NO_COLUMN]),
+        ({"columns": {"a": 7}}, [NO_COLUMN]),
+        ({"columns": {"a": ""}}, [NO_COLUMN]),
+        ({"columns": [("a", "b", "c")]}, [NO_COLUMN]),
+        ({"columns": [("a",)]}, [NO_COLUMN]),
+        ({"columns": ["ads", "ads"]}, [TWICE]),
+        ({"columns": {"a": "x", "b": "x"}}, [TWICE]),
+        ({"columns": {"a": "x", "b": "X"}}, [ONE_NAME]),
+        ({"columns": {"a": "x", "b": "x_doubt"}}, [ONE_NAME]),
+        (
+            {"category": "c"},
+            [
+                "`category` and `value` belong together @ ConsentSource",
+                "expected each category's id with the name of its column @ ConsentSource.columns",
+            ],
+        ),
+        (
+            {"category": "c", "value": "v", "columns": ["C0004"]},
+            [
+                "expected each category's id with the name of its column @ ConsentSource.columns",
+            ],
+        ),
+        ({"bring_time": True}, [EVENTS]),
+        ({"profile": "device"}, [EVENTS]),
+        ({"conn_id": ""}, [f"{TEXT} @ ConsentSource.conn_id"]),
+        (
+            {"match": "near", "max_shrink_ratio": 2},
+            [f"{FORM} @ ConsentSource.match", f"{SHARE} @ ConsentSource.max_shrink_ratio"],
+        ),
+        (
+            {"columns": {"opted_out": "ads"}},
+            [
+                "the answers of `ads` are in `opted_out`, which sounds like an objection: give the column a name that "
+                "says so, such as `ads_opt_out`, and map it with OptOut(...) @ ConsentSource.columns",
+            ],
+        ),
     ],
 )
-def test_refuses_a_declaration_that_is_wrong(parameters: dict[str, Any], message: str) -> None:
+def test_refuses_a_declaration_that_is_wrong(parameters: dict[str, Any], problems: list[str]) -> None:
     given = {"sql": "SELECT 1", "subject": "person", "columns": ["ads"], **parameters}
 
-    with pytest.raises(PolicyError, match=message):
+    with pytest.raises(PolicyError) as refused:
         ConsentSource(**given)
+
+    assert [str(problem) for problem in refused.value.problems] == problems
+
+
+@pytest.mark.parametrize("name", ["sql", "subject", "column"])
+def test_a_list_has_a_query_and_two_columns(name: str) -> None:
+    given: dict[str, Any] = {"sql": "SELECT 1", "subject": "person", "column": "never", name: None}
+
+    with pytest.raises(PolicyError) as refused:
+        SuppressionList(**given)
+
+    assert [str(problem) for problem in refused.value.problems] == [f"{TEXT} @ SuppressionList.{name}"]
+
+
+def test_a_share_that_may_be_lost_is_in_the_document_if_there_is_one() -> None:
+    limited = ConsentSource("SELECT 1", subject="p", columns=["ads"], max_shrink_ratio=0.2)
+
+    assert limited.max_shrink_ratio == source_document(limited)["max_shrink_ratio"] == 0.2
+    assert "max_shrink_ratio" not in source_document(STATES)
+    assert source_document(STATES)["columns"] == [["ads", "ads"], ["stats", "stats"]]
+    assert "columns" not in source_document(NEVER)
 
 
 def test_refuses_sources_that_bring_the_same_column_and_objects_that_are_no_source() -> None:
     with pytest.raises(PolicyError) as caught:
-        check_sources([STATES, ConsentSource("SELECT 4", subject="p", columns=["ADS"]), "SELECT 5"])
+        check_sources(["SELECT 5", STATES, NEVER, ConsentSource("SELECT 4", subject="p", columns=["ADS"]), 7])
 
     assert [str(problem) for problem in caught.value.problems] == [
-        "column `ADS` is already brought by consent_sources[0] @ consent_sources[1]",
-        "column `ADS_doubt` is already brought by consent_sources[0] @ consent_sources[1]",
-        "expected a ConsentSource or a SuppressionList @ consent_sources[2]",
+        "expected a ConsentSource or a SuppressionList @ consent_sources[0]",
+        "column `ADS` is already brought by consent_sources[1] @ consent_sources[3]",
+        "column `ADS_doubt` is already brought by consent_sources[1] @ consent_sources[3]",
+        "expected a ConsentSource or a SuppressionList @ consent_sources[4]",
     ]
 
 
