@@ -12,6 +12,7 @@ from airflow_consent_retl.consent import (
     ConsentObject,
     ConsentPolicy,
     ConsentSource,
+    GoogleConsent,
     IntegrationsObject,
     Literals,
     RowConsent,
@@ -32,6 +33,7 @@ from airflow_consent_retl.errors import PolicyError
 SQL = "SELECT * FROM people"
 SOURCE = ConsentSource("SELECT * FROM said", subject="id", columns=["said"])
 NEVER = SuppressionList("SELECT email FROM never", subject="email", conn_id="crm")
+OTHER = SuppressionList("SELECT email FROM other", subject="email", column="other")
 OFFICER: dict[str, Any] = {
     "models": {
         "people": {
@@ -138,6 +140,7 @@ def test_the_policys_sources_come_first_and_are_not_repeated() -> None:
     officer = policy().officer
 
     assert bound_sources(officer, use(sources=(more, NEVER, SOURCE))) == (SOURCE, NEVER, more)
+    assert bound_sources(officer, use(sources=(NEVER, more))) == (SOURCE, NEVER, more)
     assert bound_sources(officer, use(model="leads", sources=())) == (NEVER,)
 
 
@@ -153,8 +156,71 @@ def test_the_policys_sources_come_first_and_are_not_repeated() -> None:
     ],
 )
 def test_a_source_cannot_bring_the_policys_columns(source: Any, words: str) -> None:
-    with pytest.raises(PolicyError, match=words):
-        bound_sources(policy().officer, use(sources=(source,)))
+    with pytest.raises(PolicyError, match=words) as refused:
+        bound_sources(policy().officer, use(sources=(OTHER, source)))
+
+    assert [problem.path for problem in refused.value.problems] == ["consent_sources[1]"]
+
+
+def test_what_a_connection_keeps_cannot_be_brought_to_its_models_only() -> None:
+    kept = policy({"connections": {"w": {"consent": {"C1": "ads"}}}}).officer
+    source = ConsentSource("SELECT 1", subject="id", columns={"x": "ads"})
+
+    with pytest.raises(PolicyError, match="keeps consent of model `people` in column `ads`"):
+        bound_sources(kept, use(sources=(source,)))
+    assert bound_sources(kept, use(sources=(source,), connection="other"))[-1] == source
+
+
+def test_a_model_that_differs_is_described_with_both_sides() -> None:
+    (problem,) = model_problems(policy().officer, use(primary_key="email"))
+
+    assert problem.message == ("the policy declares primary key `id` for model `people`, and this DAG has `email`")
+
+
+@pytest.mark.parametrize(
+    ("terms", "is_bound"),
+    [
+        ({}, False),
+        ({"connection": "w"}, False),
+        ({"sql": SQL}, True),
+        ({"connection": "w", "consent": {"C1": "said"}}, True),
+        ({"connection": "w", "consent_sources": OFFICER["models"]["people"]["consent_sources"]}, True),
+        ({"connection": "w", "hook_params": {"schema": "s"}}, True),
+    ],
+)
+def test_hook_params_are_bound_where_they_decide_what_a_declared_name_means(
+    terms: dict[str, Any], *, is_bound: bool
+) -> None:
+    officer = policy({"models": {"people": terms}}).officer
+    problems = model_problems(officer, use(hook_params={"schema": "mine"}))
+
+    assert [problem.path for problem in problems] == ["hook_params"] * is_bound
+
+
+@pytest.mark.parametrize(
+    ("declared", "shown"),
+    [
+        (
+            {"C1": "other"},
+            "`C1` of model `people` in BooleanColumn column `said`, and this DAG in BooleanColumn column `other`: leave",
+        ),
+        (
+            {"C1": Literals("word", granted=("yes",))},
+            'column `said`, and this DAG in {"format": "Literals", "column": "word", "granted": ["yes"]}: leave it out',
+        ),
+        ({"C1": GoogleConsent("mode")}, "column `said`, and this DAG in GoogleConsent column `mode`: leave it out"),
+        (
+            RowConsent({"C1": "said"}, region="country"),
+            "the policy keeps `region` of model `people` in no column, and this DAG in column `country`: leave it out",
+        ),
+        (ConsentObject("doc"), "the policy keeps consent of model `people` in {"),
+    ],
+)
+def test_a_mapping_that_differs_is_shown_with_both_sides(declared: Any, shown: str) -> None:
+    with pytest.raises(PolicyError) as refused:
+        mapped(declared)
+
+    assert shown in refused.value.problems[0].message
 
 
 def test_rows_need_every_source_of_the_policy() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from airflow_consent_retl.consent.formats.granted_ids import GrantedId, GrantedIds, Unlisted
+from airflow_consent_retl.consent.formats.granted_ids import GrantedId, GrantedIds
 from airflow_consent_retl.consent.formats.opt_out import OptOut
 from airflow_consent_retl.consent.signals import WholeConsent, require
 from airflow_consent_retl.errors import Problem
@@ -61,8 +61,5 @@ class TwoLists(WholeConsent):
         from airflow_consent_retl.consent.answers import Agreeing
 
         # `OptOut` takes an id that is missing for no answer, whatever the list would.
-        unlisted: Unlisted = "unknown"  # pragma: no mutate
-        return Agreeing(
-            GrantedId(self.allowed, category_id, self.separator, "unknown"),
-            OptOut(GrantedId(self.denied, category_id, self.separator, unlisted)),
-        )
+        denied = GrantedId(self.denied, category_id, self.separator, "unknown")  # pragma: no mutate
+        return Agreeing(GrantedId(self.allowed, category_id, self.separator, "unknown"), OptOut(denied))
