@@ -104,6 +104,22 @@ def test_a_model_is_what_the_policy_declares(more: dict[str, Any], expected: lis
     assert paths(**more) == expected
 
 
+def test_a_semicolon_at_the_end_is_no_part_of_a_query() -> None:
+    officer = policy({"models": {"people": {"sql": "SELECT X"}}}).officer
+
+    assert model_problems(officer, use(queries=("SELECT X ;",))) == []
+    assert len(model_problems(officer, use(queries=("SELECT ",)))) == 1
+
+
+def test_all_columns_and_countries_that_are_allowed_are_named() -> None:
+    two = {"destinations": {"mail": {"fields": ["id", "name"]}}, "no_assessment_in": ["DE", "AT"]}
+
+    (column, country) = found({"name": "mail", "fields": {"email": "email"}}, officer=two)
+
+    assert column.startswith("the policy lets column `id`, `name` go to `mail`, and this DAG sends `email`")
+    assert "which the policy requires outside DE, AT" in country
+
+
 def test_declared_hook_params_are_compared_as_values() -> None:
     officer = policy({"models": {"people": {"hook_params": {"b": 2, "a": 1}}}}).officer
 
@@ -202,7 +218,7 @@ def test_hook_params_are_bound_where_they_decide_what_a_declared_name_means(
     [
         (
             {"C1": "other"},
-            "`C1` of model `people` in BooleanColumn column `said`, and this DAG in BooleanColumn column `other`: leave",
+            "`C1` of model `people` in BooleanColumn column `said`, and this DAG in BooleanColumn column `other`",
         ),
         (
             {"C1": Literals("word", granted=("yes",))},

@@ -23,16 +23,16 @@ def keys(**parts: DocumentPart) -> DocumentPart:
 
 
 @pytest.mark.parametrize(
-    ("part", "expected"),
+    ("path", "end", "expected"),
     [
-        (part_along(()), SCALAR),
-        (part_along((), WHOLE), WHOLE),
-        (part_along(("a",)), keys(a=SCALAR)),
-        (part_along(("a", "b"), BOOLEAN), keys(a=keys(b=BOOLEAN))),
+        ((), WHOLE, WHOLE),
+        (("a",), SCALAR, keys(a=SCALAR)),
+        (("a", "b"), BOOLEAN, keys(a=keys(b=BOOLEAN))),
     ],
 )
-def test_the_first_key_of_a_path_is_outermost(part: DocumentPart, expected: DocumentPart) -> None:
-    assert part == expected
+def test_the_first_key_of_a_path_is_outermost(path: tuple[str, ...], end: DocumentPart, expected: DocumentPart) -> None:
+    assert part_along(path, end) == expected
+    assert part_along(path) == part_along(path, SCALAR)
 
 
 @pytest.mark.parametrize(
