@@ -117,7 +117,7 @@ def test_all_columns_and_countries_that_are_allowed_are_named() -> None:
     (column, country) = found({"name": "mail", "fields": {"email": "email"}}, officer=two)
 
     assert column.startswith("the policy lets column `id`, `name` go to `mail`, and this DAG sends `email`")
-    assert "which the policy requires outside DE, AT" in country
+    assert "which the policy requires outside AT, DE" in country
 
 
 def test_declared_hook_params_are_compared_as_values() -> None:
