@@ -57,12 +57,14 @@ class WithdrawnRemovals:
         absent: the number of these entries whose people the answer did not contain.
         changes: the removal of people who lost permission, and of fields; None: no one lost it.
         moments: the times of their withdrawals, where the source has them.
+        silent: the opt-out categories to which no row of the model has an answer.
     """
 
     delivered: int
     absent: int
     changes: Changes | None = None
     moments: list[datetime] = field(default_factory=list)
+    silent: tuple[str, ...] = ()
 
     @property
     def found(self) -> int:
@@ -112,6 +114,7 @@ class SyncStore(ABC, Generic[State, Rows]):
         absent: RemovalCause,
         on_field: OnField = "remove",
         policy_digest: str = "",
+        accept_silence: Collection[str] | None = None,
     ) -> WithdrawnRemovals:
         """Ask the source, and publish the removal of who is delivered and not permitted any more.
 
@@ -122,6 +125,7 @@ class SyncStore(ABC, Generic[State, Rows]):
             on_field: what is done with people who are permitted without a field that was sent: `clear` the field,
                 `remove` the person, or `leave` them to the next load.
             policy_digest: of the policy under which the source is asked; empty: unknown.
+            accept_silence: opt-out categories of which it need not be found out that no row has an answer; None: all.
         """
 
     @abstractmethod
@@ -224,6 +228,7 @@ class FileStore(SyncStore[DeliveredState, FilePermittedRows]):
         absent: RemovalCause,
         on_field: OnField = "remove",
         policy_digest: str = "",
+        accept_silence: Collection[str] | None = None,
     ) -> WithdrawnRemovals:
         """Ask the source about everyone who is delivered."""
         lost = lost_entries(state, ask, absent=absent, on_field=on_field)
@@ -239,7 +244,7 @@ class FileStore(SyncStore[DeliveredState, FilePermittedRows]):
             if lost
             else None
         )
-        return WithdrawnRemovals(state.rows, lost.absent, changes, lost.moments)
+        return WithdrawnRemovals(state.rows, lost.absent, changes, lost.moments, lost.silent)
 
     def everyone(self, state: DeliveredState) -> Changes:
         """Publish the removal of every entry."""
@@ -290,12 +295,14 @@ class LostEntries:
         cleared: with fields to clear, by these fields.
         absent: the number of entries whose people the answer does not contain.
         moments: the times of the withdrawals, where the source has them.
+        silent: the opt-out categories to which no row of the model has an answer.
     """
 
     removed: dict[RemovalCause, NDArray[np.int64]] = field(default_factory=dict)
     cleared: Mapping[tuple[str, ...], NDArray[np.int64]] = field(default_factory=dict)
     absent: int = 0
     moments: list[datetime] = field(default_factory=list)
+    silent: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         """Return whether there is anything to do."""
@@ -308,7 +315,7 @@ def lost_entries(state: DeliveredState, ask: Ask, *, absent: RemovalCause, on_fi
         return LostEntries()
     with SubjectIndex(state.ids(), state.id_type) as people:
         removed = people.asked(ask, state.manifest.destination)
-        moments, without = people.moments, people.partial
+        moments, without, silent = people.moments, people.partial, people.silent
     missing = removed.pop(RemovalCause.LEFT_MODEL, _NO_ENTRIES)
     if absent is not RemovalCause.LEFT_MODEL and len(missing):
         removed[absent] = missing
@@ -320,4 +327,4 @@ def lost_entries(state: DeliveredState, ask: Ask, *, absent: RemovalCause, on_fi
         }
     if withdrawn and on_field == "remove":
         removed[RemovalCause.FIELD_WITHDRAWN] = np.sort(np.concatenate(list(withdrawn.values())))
-    return LostEntries(removed, withdrawn if on_field == "clear" else {}, len(missing), moments)
+    return LostEntries(removed, withdrawn if on_field == "clear" else {}, len(missing), moments, silent)

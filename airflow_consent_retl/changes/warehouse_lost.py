@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,7 +13,8 @@ from airflow_consent_retl.changes.store import lost_entries
 from airflow_consent_retl.changes.warehouse_comparison import DeliveredEntries, every_entry, people_of
 from airflow_consent_retl.changes.warehouse_delivered import as_files
 from airflow_consent_retl.changes.warehouse_question import links_people, query_of_people
-from airflow_consent_retl.consent import RemovalCause
+from airflow_consent_retl.changes.warehouse_silence import silent_in_model
+from airflow_consent_retl.consent import RemovalCause, silent_categories
 from airflow_consent_retl.databases.dialect import dialect_of, placeholder
 from airflow_consent_retl.extraction.warehouse import warehouse_snapshot
 from airflow_consent_retl.filtering.expressions import PERSON
@@ -57,7 +58,13 @@ class LostInWarehouse:
         self._note_moved = note_moved
 
     def run(
-        self, ask: Ask, folder: Folder, *, absent: RemovalCause, on_field: OnField
+        self,
+        ask: Ask,
+        folder: Folder,
+        *,
+        absent: RemovalCause,
+        on_field: OnField,
+        accept_silence: Collection[str] | None = None,
     ) -> tuple[DeliveredState, LostEntries]:
         """Return the entries that were looked at, as files, and those of them that lost something.
 
@@ -66,18 +73,26 @@ class LostInWarehouse:
             folder: of the files.
             absent: the cause for people who are not in the answer.
             on_field: what happens to people who lost a field.
+            accept_silence: see `SyncStore.lost`.
         """
-        read = self._of_all if links_people(self._question) else self._of_suspects
-        return read(ask, folder, absent=absent, on_field=on_field)
+        if links_people(self._question):
+            return self._of_all(ask, folder, absent=absent, on_field=on_field)
+        return self._of_suspects(ask, folder, absent=absent, on_field=on_field, accept_silence=accept_silence)
 
     def _of_suspects(
-        self, ask: Ask, folder: Folder, *, absent: RemovalCause, on_field: OnField
+        self,
+        ask: Ask,
+        folder: Folder,
+        *,
+        absent: RemovalCause,
+        on_field: OnField,
+        accept_silence: Collection[str] | None,
     ) -> tuple[DeliveredState, LostEntries]:
         """Have the warehouse find the people who may have lost something, and ask the source about those only."""
         state = self._state
         with (
             self._reach() as warehouse,
-            self._suspects(warehouse, on_field) as (suspects, model, about),
+            self._suspects(warehouse, on_field) as (suspects, model, about, unanswered),
         ):
             dialect = dialect_of(warehouse.dialect, state.id_type)
             entries = DeliveredEntries(dialect, state.columns, primary_key=about.primary_key)
@@ -92,8 +107,11 @@ class LostInWarehouse:
             with warehouse.read(dialect.compile(chosen, tables), batch_rows=_READ_ROWS) as rows:
                 touched = as_files(state, rows.batches, folder)
             lost = lost_entries(touched, about.ask, absent=absent, on_field=on_field)
+            accepts_all = accept_silence is None or not set(unanswered).difference(accept_silence)
+            # The delivered alone show too little: those who answered with a no were never delivered.
+            silent = unanswered if accepts_all else silent_in_model(warehouse, self._question, state.id_type)
             self._note_moved(warehouse, touched.rows, state.rows)
-        return touched, replace(lost, absent=missing)
+        return touched, replace(lost, absent=missing, silent=silent)
 
     def _of_all(
         self, ask: Ask, folder: Folder, *, absent: RemovalCause, on_field: OnField
@@ -112,11 +130,12 @@ class LostInWarehouse:
     @contextmanager
     def _suspects(
         self, warehouse: Warehouse, on_field: OnField
-    ) -> Iterator[tuple[StagingTable, StagingTable, Question]]:
+    ) -> Iterator[tuple[StagingTable, StagingTable, Question, tuple[str, ...]]]:
         """Yield a table of people who lost permission, a table of the model's rows, and the question about the people.
 
         Both tables contain delivered people only; the first has their ids as text, and the fields withheld from them.
-        The question is about those of them who have something to lose.
+        The question is about those of them who have something to lose. With them, yield the opt-out categories to which
+        none of the delivered people has an answer.
 
         Raises:
             RefusedError: the model's ids are of another kind than the delivered ids.
@@ -141,12 +160,14 @@ class LostInWarehouse:
                     now = declared_types({question.primary_key: key_type})[question.primary_key]
                     meeting_type(state.id_type, now, primary_key=question.primary_key)
                 with WarehouseFilter(warehouse, snapshot, question.plan, at=at, forgotten=question.forgotten) as run:
-                    suspects = run.suspects(run.decide(), _fields_at(state, on_field))
+                    decided = run.decide()
+                    suspects = run.suspects(decided, _fields_at(state, on_field))
                     lost = self._people_with_lost(warehouse, suspects)
                     try:
                         people = placeholder("people", {PERSON: "string"})
+                        silent = silent_categories(run.plan, decided.signatures())
                         with query_of_people(warehouse, question, people, lost, state.id_type) as about:
-                            yield suspects, table, question.among(about)
+                            yield suspects, table, question.among(about), silent
                     finally:
                         warehouse.drop(lost)
             finally:

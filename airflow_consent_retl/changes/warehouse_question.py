@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_consent_retl.changes.warehouse_comparison import only_people
-from airflow_consent_retl.databases.dialect import dialect_of
+from airflow_consent_retl.databases.dialect import dialect_of, placeholder
 from airflow_consent_retl.databases.plain_query import plain_query
 from airflow_consent_retl.extraction.consent_warehouse import joined_sql, reachable, sources_of
 from airflow_consent_retl.extraction.linked_people import identities_of
@@ -26,6 +26,26 @@ def links_people(question: Question) -> bool:
 
 
 @contextmanager
+def query_of_everyone(warehouse: Warehouse, question: Question, id_type: pa.DataType) -> Iterator[str]:
+    """Yield the model's query for the columns that the question needs, joined with consent from other sources.
+
+    Args:
+        warehouse: entered.
+        question: asks the model's source.
+        id_type: of the ids.
+    """
+    dialect = dialect_of(warehouse.dialect, id_type)
+
+    def everyone(columns: list[str], model: str) -> str:
+        return dialect.compile(
+            placeholder("model", dict.fromkeys(columns, "string")).select(*columns), {"model": model}
+        )
+
+    with _with_consent(warehouse, question, everyone) as sql:
+        yield sql
+
+
+@contextmanager
 def query_of_people(
     warehouse: Warehouse, question: Question, people: Any, table: StagingTable, id_type: pa.DataType
 ) -> Iterator[str]:
@@ -39,15 +59,31 @@ def query_of_people(
         id_type: of the ids.
     """
     dialect = dialect_of(warehouse.dialect, id_type)
+
+    def some(columns: list[str], model: str) -> str:
+        expression = only_people(dialect, columns, primary_key=question.primary_key, people=people)
+        return dialect.compile(expression, {"model": model, "people": warehouse.name_of(table)})
+
+    with _with_consent(warehouse, question, some) as sql:
+        yield sql
+
+
+@contextmanager
+def _with_consent(warehouse: Warehouse, question: Question, rows_of: Callable[[list[str], str], str]) -> Iterator[str]:
+    """Yield a query of the model's rows, joined with their consent from other sources.
+
+    Args:
+        warehouse: entered.
+        question: asks the model's source.
+        rows_of: returns the query of the rows, for columns and the model's own query.
+    """
     # On lines of its own, so that a comment at its end does not comment out the rest.
     model = f"(\n{plain_query(question.source.question_sql, dialect=warehouse.dialect)}\n)"
     sources = [source for source in sources_of(question.source) if set(source.brought).intersection(question.columns)]
     brought = {name for source in sources for name in source.brought}
     own = [name for name in question.columns if name not in brought]
     keys = [str(source.key) for source in sources]
-    columns = list(dict.fromkeys([*own, *keys]))
-    expression = only_people(dialect, columns, primary_key=question.primary_key, people=people)
-    some = dialect.compile(expression, {"model": model, "people": warehouse.name_of(table)})
+    some = rows_of(list(dict.fromkeys([*own, *keys])), model)
     if not sources:
         yield some
         return

@@ -146,6 +146,7 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
         absent: RemovalCause,
         on_field: OnField = "remove",
         policy_digest: str = "",
+        accept_silence: Collection[str] | None = None,
     ) -> WithdrawnRemovals:
         """Have the warehouse find the people who may have lost permission, and ask the source about those only."""
         if isinstance(state, DeliveredState) or self._question is None:
@@ -154,9 +155,11 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
             folder = self.folder.new("changes")
             unused.callback(folder.remove)
             search = LostInWarehouse(self._reach, state, self._question, self._log_moved)
-            touched, lost = search.run(ask, folder / "touched", absent=absent, on_field=on_field)
+            touched, lost = search.run(
+                ask, folder / "touched", absent=absent, on_field=on_field, accept_silence=accept_silence
+            )
             if not lost:
-                return WithdrawnRemovals(state.rows, lost.absent, moments=lost.moments)
+                return WithdrawnRemovals(state.rows, lost.absent, moments=lost.moments, silent=lost.silent)
             _write(folder, _OF_NAME, {"delivered_sha256": state.sha256, "everybody": False})
             changes = removals_of(
                 touched,
@@ -168,7 +171,7 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
                 clears=lost.cleared,
             )
             unused.pop_all()
-            return WithdrawnRemovals(state.rows, lost.absent, changes, lost.moments)
+            return WithdrawnRemovals(state.rows, lost.absent, changes, lost.moments, lost.silent)
 
     def everyone(self, state: State) -> Changes:
         """Read all entries from the warehouse, and publish their removal."""

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from airflow_consent_retl.consent import RemovalCause
+from airflow_consent_retl.filtering.silence import refused_silence
 from airflow_consent_retl.storage.sync_mode import SyncMode
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from airflow_consent_retl.changes.store import WithdrawnRemovals
     from airflow_consent_retl.delivery.recheck import Recheck
     from airflow_consent_retl.progress import TaskLog
@@ -90,3 +93,18 @@ def too_few_found(lost: WithdrawnRemovals, *, least: float, sync: str) -> str:
         f"{least}: check `sql`, `conn_id` and `primary_key`; if the query keeps only people who consent, set "
         'absent="withdrawn"; if it is right that the others are gone, run the load or lower min_found_ratio'
     )
+
+
+def silent_answers(lost: WithdrawnRemovals, log: TaskLog, *, accept_silence: Collection[str] | None, sync: str) -> str:
+    """Return a sentence where no row of the model has an answer to an opt-out category; otherwise an empty text.
+
+    Args:
+        lost: what the source was asked about.
+        log: gets a warning for each category whose silence is accepted.
+        accept_silence: the categories for which no row has to have an answer; None: all.
+        sync: the sync's name.
+    """
+    if accept_silence is None or not lost.delivered:
+        return ""
+    refused = refused_silence(lost.silent, log, accept_silence=accept_silence)
+    return f"`{sync}`: {refused}" if refused else ""

@@ -94,6 +94,8 @@ class SyncSettings:
             `withdrawn_by_absence`, which is a removal in every mode.
         min_found_ratio: for withdrawals: people that the answer must contain, as a share of the people delivered; None:
             no limit.
+        accept_silence: for withdrawals: the opt-out categories for which no row has to have an answer; None: it is not
+            checked.
         accept_no_removal: whether a destination that cannot remove people is allowed.
         shares_target_with: the names of other syncs with people at the same target.
         shares_sync_with_dags: the ids of other DAGs that serve the sync.
@@ -116,6 +118,7 @@ class SyncSettings:
     max_rejected_ratio: float = 0.0
     absent: RemovalCause = RemovalCause.LEFT_MODEL
     min_found_ratio: float | None = None
+    accept_silence: tuple[str, ...] | None = None
     accept_no_removal: bool = False
     shares_target_with: tuple[str, ...] = ()
     shares_sync_with_dags: tuple[str, ...] = ()

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 
 from airflow_consent_retl.consent import RemovalCause
 from airflow_consent_retl.delivery.dispatch import has_rows_to_send
-from airflow_consent_retl.delivery.found_changes import log_changes, takes_back, too_few_found, were_delivered
+from airflow_consent_retl.delivery.found_changes import (
+    log_changes,
+    silent_answers,
+    takes_back,
+    too_few_found,
+    were_delivered,
+)
 from airflow_consent_retl.delivery.looking import look_at_target
 from airflow_consent_retl.delivery.lost_lease import lease_before_refusal
 from airflow_consent_retl.delivery.precedence import may_add, source_of
@@ -158,8 +164,8 @@ class Sync(SyncSteps):
             ask: asks the source for the present consent of all people.
             report: counts what was removed.
 
-        Returns, Raises: as `load`. A `GuardError` also says that the answer contains too few of the people delivered;
-        everyone else was removed all the same.
+        Returns, Raises: as `load`. A `GuardError` also says that the answer contains too few of the people delivered,
+        or that no row has an answer to an opt-out category; everyone else was removed all the same.
         """
         self._resolve(self._lease.open_delivery())
         state = self._context.state()
@@ -170,11 +176,17 @@ class Sync(SyncSteps):
         look_at_target(self._context, state)
         settings, policy_digest = self._context.settings, self._context.policy_digest()
         lost = self._context.store.lost(
-            state, ask, absent=settings.absent, on_field=self._on_field, policy_digest=policy_digest
+            state,
+            ask,
+            absent=settings.absent,
+            on_field=self._on_field,
+            policy_digest=policy_digest,
+            accept_silence=settings.accept_silence,
         )
         report.found, report.absent = lost.found, lost.absent
         least = settings.min_found_ratio
         too_few = "" if least is None else too_few_found(lost, least=least, sync=self._lease.sync)
+        silence = silent_answers(lost, self._context.log, accept_silence=settings.accept_silence, sync=self._lease.sync)
         if lost.changes is None:
             waiting = []
             # A delivery that was resolved leaves files.
@@ -185,8 +197,8 @@ class Sync(SyncSteps):
                 # An answer that lacks most people is no proof that they withdrew.
                 changes = self._context.store.only(changes, set(RemovalCause) - {self._context.settings.absent})
             waiting = self._remove_lost(changes, lost.moments, report)
-        if too_few:
-            raise GuardError(too_few)
+        if too_few or silence:
+            raise GuardError("\n".join(filter(None, (too_few, silence))))
         return waiting
 
     @lease_before_refusal

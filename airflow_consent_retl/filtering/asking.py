@@ -32,7 +32,8 @@ from airflow_consent_retl.extraction.linked_rows import LinkedRows
 from airflow_consent_retl.extraction.reading import HookOf, Log, reading_with_consent
 from airflow_consent_retl.filtering.consent_answers import WITHOUT_FIELDS, ConsentAnswers
 from airflow_consent_retl.filtering.found_verdicts import FoundVerdicts
-from airflow_consent_retl.filtering.row_decider import RowDecider
+from airflow_consent_retl.filtering.row_decider import FoundInRows, RowDecider
+from airflow_consent_retl.filtering.silence import SilentCategories
 from airflow_consent_retl.storage.forgotten import NOBODY, ForgottenPeople
 from airflow_consent_retl.values.temporary import temporary_folder
 
@@ -178,12 +179,12 @@ class ConsentQuestion:
             ExitStack() as readers,
         ):
             deciders: dict[pa.Schema, RowDecider] = {}
-            partial: list[tuple[str, ...]] = []
+            found = FoundInRows()
 
             def decider_of(schema: pa.Schema) -> RowDecider:
                 # A source without declared types may know the type of a column only after some rows.
                 if schema not in deciders:
-                    deciders[schema] = readers.enter_context(RowDecider(self, schema, at, partial))
+                    deciders[schema] = readers.enter_context(RowDecider(self, schema, at, found))
                 return deciders[schema]
 
             batches = rows.batches
@@ -229,6 +230,8 @@ class SubjectIndex:
         self.moments: list[datetime] = []
         # The positions of permitted people from whose rows fields are withheld, by these fields.
         self.partial: dict[tuple[str, ...], NDArray[np.int64]] = {}
+        # The opt-out categories to which no row of the last answer has an answer, whoever the row is about.
+        self.silent: tuple[str, ...] = ()
         self._resources = ExitStack()
         with ExitStack() as opening:
             spill = opening.enter_context(temporary_folder())
@@ -257,12 +260,13 @@ class SubjectIndex:
         failures: list[BaseException] = []
         schema = pa.schema([("id", self.id_type), ("verdict", pa.int16()), ("moment", _TIME)])
         partial: Sequence[tuple[str, ...]] = ()
+        silent = SilentCategories()
 
         def batches() -> Iterator[pa.RecordBatch]:
-            nonlocal partial
+            nonlocal partial, silent
             try:
                 for answer in answers:
-                    partial = answer.partial
+                    partial, silent = answer.partial, answer.silent
                     verdicts = pa.array(answer.by_destination[destination])
                     times = pa.nulls(len(answer.ids), _TIME) if answer.moments is None else answer.moments
                     yield pa.RecordBatch.from_arrays([answer.ids, verdicts, times], schema=schema)
@@ -288,6 +292,7 @@ class SubjectIndex:
         if failures:
             # An answer that broke off is no answer: who comes later in it would count as missing.
             raise failures[0]
+        self.silent = silent.found
         positions, causes = found.not_permitted()
         self.moments = found.moments(positions[causes < WITHOUT_FIELDS])
         self.partial = {fields: positions[causes == number] for number, fields in enumerate(partial, WITHOUT_FIELDS)}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.consent import CauseRank
+from airflow_consent_retl.filtering.silence import SilentCategories
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,9 +30,11 @@ class ConsentAnswers:
             without some fields.
         moments: the time of the last change of each row's consent, in UTC; None if it was not read.
         partial: the withheld fields of each higher number, in ascending order.
+        silent: the opt-out categories without any answer, complete after the last batch, which share it.
     """
 
     ids: pa.Array
     by_destination: Mapping[str, NDArray[np.int16]]
     moments: pa.Array | None = None
     partial: Sequence[tuple[str, ...]] = ()
+    silent: SilentCategories = field(default_factory=SilentCategories)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
@@ -15,6 +16,7 @@ from airflow_consent_retl.filtering.clusters import LinkedSignatures, outsider_c
 from airflow_consent_retl.filtering.consent_answers import PERMITTED, WITHOUT_FIELDS, ConsentAnswers
 from airflow_consent_retl.filtering.files import column_kinds
 from airflow_consent_retl.filtering.signatures import SignatureReader
+from airflow_consent_retl.filtering.silence import SilentCategories
 from airflow_consent_retl.storage.manifest import Column
 from airflow_consent_retl.values.columns import cast
 from airflow_consent_retl.values.ids import meeting_type
@@ -28,17 +30,27 @@ if TYPE_CHECKING:
 _TIME = pa.timestamp("us", tz="UTC")
 
 
+@dataclass(frozen=True, slots=True)
+class FoundInRows:
+    """What is found in the rows of one answer, by all deciders of it.
+
+    Args:
+        partial: the fields that are withheld from some permitted rows.
+        silent: the opt-out categories without any answer.
+    """
+
+    partial: list[tuple[str, ...]] = field(default_factory=list)
+    silent: SilentCategories = field(default_factory=SilentCategories)
+
+
 class RowDecider:
     """The decider of the rows of one schema. It decides each signature once."""
 
-    def __init__(
-        self, question: ConsentQuestion, schema: pa.Schema, at: datetime, partial: list[tuple[str, ...]]
-    ) -> None:
+    def __init__(self, question: ConsentQuestion, schema: pa.Schema, at: datetime, found: FoundInRows) -> None:
         self._question = question
         # What the people say who are linked to the rows; None: the model has no identities.
         self._links: LinkedSignatures | None = None
-        # The fields that are withheld from some permitted rows. All batches of one answer share this list.
-        self._partial = partial
+        self._partial, self._silent = found.partial, found.silent
         self._at = at
         kinds = column_kinds(Column(name=field.name, type=str(field.type)) for field in schema)
         self._plan: ConsentPlan = plan_consent(
@@ -84,6 +96,7 @@ class RowDecider:
             },
             moments=self._times(rows),
             partial=self._partial,
+            silent=self._silent,
         )
 
     def _codes(self, rows: pa.RecordBatch) -> NDArray[np.int64]:
@@ -117,6 +130,7 @@ class RowDecider:
     def _decide(self, code: int) -> Mapping[str, int]:
         if code not in self._decided:
             subject, tokens = self._read_own(code) if self._links is None else self._links.read(code)
+            self._silent.see(self._plan, tokens)
             decision = self._plan.decide_signature(tokens, subject, at=self._at)
             self._decided[code] = {
                 name: cause_of(answer, required_before=self._question.required_before).rank

@@ -1,18 +1,37 @@
-"""The check of a whole filter run: silence under `opt_out` stops it, and a region that no row has is logged."""
+"""The checks of all rows of a run: silence under `opt_out` stops it, and a region that no row has is logged."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from airflow_consent_retl.consent import Regime, dead_regions, silent_categories
+from airflow_consent_retl.consent import Regime, SubjectStatus, dead_regions, silent_categories
 from airflow_consent_retl.errors import ConfigurationError, GuardError
 from airflow_consent_retl.near import suggestion
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.consent import ConsentPlan, ConsentPolicy
+    from airflow_consent_retl.consent import CategoryId, ConsentPlan, ConsentPolicy, Signature
     from airflow_consent_retl.filtering.decided import DecidedSignatures
     from airflow_consent_retl.progress import TaskLog
+
+
+class SilentCategories:
+    """The categories under `opt_out` for which none of the rows seen so far has an answer."""
+
+    def __init__(self) -> None:
+        # None: no row was seen.
+        self._found: tuple[CategoryId, ...] | None = None
+
+    @property
+    def found(self) -> tuple[CategoryId, ...]:
+        """The categories. Without rows, none."""
+        return self._found or ()
+
+    def see(self, plan: ConsentPlan, signature: Signature) -> None:
+        """Add what a row says."""
+        if self._found != ():
+            silent = silent_categories(plan, [(SubjectStatus.IDENTIFIED, signature, 1)])
+            self._found = tuple(one for one in silent if self._found is None or one in self._found)
 
 
 def check_accepted(policy: ConsentPolicy, accept_silence: Sequence[str]) -> None:
@@ -56,17 +75,29 @@ def check_absence(
             ", ".join(f"`{region}`" for region in regions),
             _column_of_region(plan),
         )
-    silent = silent_categories(plan, decided.signatures())
+    refused = refused_silence(silent_categories(plan, decided.signatures()), log, accept_silence=accept_silence)
+    if refused:
+        raise GuardError(f"nothing was published: {refused}")
+
+
+def refused_silence(silent: Collection[str], log: TaskLog, *, accept_silence: Collection[str]) -> str:
+    """Return a sentence where silence is not accepted; otherwise an empty text.
+
+    Args:
+        silent: the categories under `opt_out` for which no row has an answer.
+        log: gets a warning for each accepted one.
+        accept_silence: the categories for which no row has to have an answer.
+    """
     for category in silent:
         if category in accept_silence:
             log.warning("category `%s` is opt_out and no row has an answer to it: accepted by accept_silence", category)
     refused = ", ".join(f"`{category}`" for category in silent if category not in accept_silence)
-    if refused:
-        raise GuardError(
-            f"nothing was published: no row has any answer to {refused}, which is opt_out, so that every person would "
-            "be permitted: check the column, the path and the key in `consent`. If no one has answered yet, name the "
-            "category in `accept_silence`"
-        )
+    if not refused:
+        return ""
+    return (
+        f"no row has any answer to {refused}, which is opt_out, so that every person would be permitted: check the "
+        "column, the path and the key in `consent`. If no one has answered yet, name the category in `accept_silence`"
+    )
 
 
 def _column_of_region(plan: ConsentPlan) -> str:

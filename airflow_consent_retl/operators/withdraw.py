@@ -42,8 +42,8 @@ class PropagateWithdrawalsOperator(LineageMethods, DatedSqlOperator):
     the lease of a sync, Airflow retries this task: that load asks for consent itself.
 
     "Nothing to do" is a result only if it is proved. The task fails if the ledger does not know the sync, if the policy
-    does not name the destination, if the primary key or its type is not the one of the people delivered, or if the
-    answer contains too few of them.
+    does not name the destination, if the primary key or its type is not the one of the people delivered, if the
+    answer contains too few of them, or if no row has an answer to an opt-out category.
 
     Reads: the policy, the model's ids and consent columns, the delivered state. Writes: the delivered state, the
     ledger. Contacts: the model's connection, and the destinations from which a person has to be removed.
@@ -74,6 +74,8 @@ class PropagateWithdrawalsOperator(LineageMethods, DatedSqlOperator):
             the first load. A name that resembles a known sync's is refused all the same.
         min_found_ratio: the people delivered that the answer must contain, as a share, 0 to 1. Below it the task
             removes everyone who is denied, then fails. None: no limit.
+        accept_silence: the ids of categories under `opt_out` for which no row has to have an answer, as for the filter.
+            For any other one whose rows are all silent, the task removes everyone who is denied, then fails. Templated.
         max_removed_ratio: the most removals without an explicit withdrawal, as a share of the people delivered. Beyond
             it the task carries out only the explicit withdrawals and fails. None: no limit.
         settle_s: seconds for which a request that was never answered may still take effect.
@@ -107,6 +109,7 @@ class PropagateWithdrawalsOperator(LineageMethods, DatedSqlOperator):
         "as_of",
         "consent_sources",
         "identities",
+        "accept_silence",
         "ledger_conn_id",
         "workspace",
         "dry_run",
@@ -136,6 +139,7 @@ class PropagateWithdrawalsOperator(LineageMethods, DatedSqlOperator):
         absent: Literal["left_model", "withdrawn"] = "left_model",
         allow_unknown: bool = False,
         min_found_ratio: float | None = 0.5,
+        accept_silence: Sequence[str] = (),
         max_removed_ratio: float | None = 0.5,
         settle_s: float = 3600,
         confirm_interval_s: float = 30,
@@ -165,6 +169,7 @@ class PropagateWithdrawalsOperator(LineageMethods, DatedSqlOperator):
         self.absent = absent
         self.allow_unknown = allow_unknown
         self.min_found_ratio = min_found_ratio
+        self.accept_silence = accept_silence
         self.max_removed_ratio = max_removed_ratio
         self.settle_s = settle_s
         self.confirm_interval_s = confirm_interval_s

@@ -14,6 +14,7 @@ from airflow_consent_retl.delivery.settings import Guards, SyncSettings, absent_
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
 from airflow_consent_retl.extraction.data_time import DeclaredTime
 from airflow_consent_retl.filtering.model_question import ModelAsker
+from airflow_consent_retl.filtering.silence import check_accepted
 from airflow_consent_retl.hooks.forgotten_list import forgotten_people
 from airflow_consent_retl.hooks.policies import policy_in_force
 from airflow_consent_retl.hooks.sql import hooks_of
@@ -76,6 +77,7 @@ def withdrawal_service(
         guards=Guards(max_removed_ratio=task.max_removed_ratio),
         absent=absent_cause(task.absent),
         min_found_ratio=task.min_found_ratio,
+        accept_silence=tuple(task.accept_silence),
         accept_no_removal=removing.accept_no_removal,
         moved_from=removing.moved_from,
         shares_target_with=removing.shares_target_with,
@@ -141,8 +143,10 @@ def _check_policy(task: PropagateWithdrawalsOperator, destination: str) -> None:
 
     Raises:
         PolicyError: policy and mapping do not fit.
-        ConfigurationError: the policy requires no consent for the destination and does not say why.
+        ConfigurationError: the policy requires no consent for the destination and does not say why, or `accept_silence`
+            names a category that is not opt_out.
     """
+    check_accepted(policy_in_force(task.policy).policy, task.accept_silence)
     asker = _asker(task, destination, None)
     asker.check()
     if asker.is_unmapped(destination):

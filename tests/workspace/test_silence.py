@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from support.log_lines import task_fails
-from support.warehouse_sync import Sync
+from support.postgres import Postgres
+from support.warehouse_sync import Sync, in_staging
 
 ONLY_YES = "SELECT * FROM customers WHERE ok"
 
@@ -125,3 +126,34 @@ def test_a_wave_of_absences_is_held_back_by_the_guard(syncs: list[Sync], change:
 def test_a_choice_that_does_not_exist_is_refused(syncs: list[Sync]) -> None:
     with task_fails(match="absent is one of left_model, withdrawn, not `gone`"):
         syncs[0].run(absent="gone")
+
+
+OPT_OUT = {
+    "categories": [
+        {"id": "C1", "name": "Boolean", "destinations": ["crm"], "regime": "opt_out"},
+        {"id": "C4", "name": "Native", "destinations": ["other"]},
+    ]
+}
+# No one says yes: the answers are those of people who were never delivered.
+ONLY_NO = "UPDATE customers SET ok = NULL WHERE ok"
+EMPTIED = "UPDATE customers SET ok = NULL"
+NO_ANSWER = (
+    "`customers/crm`: no row has any answer to `C1`, which is opt_out, so that every person would be permitted: check "
+    "the column, the path and the key in `consent`. If no one has answered yet, name the category in `accept_silence`"
+)
+
+
+def test_the_fast_lane_takes_no_silence_of_a_whole_model_for_a_proof(
+    syncs: list[Sync], change: Callable[[str], None], customers: Postgres
+) -> None:
+    change(ONLY_NO)
+    for sync in syncs:
+        sync.run(OPT_OUT)
+        assert sync.withdraw(policy=OPT_OUT)["removed"] == 0
+    change(EMPTIED)
+    tables = in_staging(customers)
+
+    for sync in syncs:
+        assert NO_ANSWER in refused(sync, policy=OPT_OUT)
+        assert sync.withdraw(policy=OPT_OUT, accept_silence=["C1"])["removed"] == 0
+    assert in_staging(customers) == tables
