@@ -168,6 +168,16 @@ class SyncStore(ABC, Generic[State, Rows]):
         """
         return nullcontext(question)
 
+    def silent_in_model(self, question: Question, silent: tuple[str, ...], id_type: pa.DataType) -> tuple[str, ...]:
+        """Return the opt-out categories to which no row of the whole model has an answer.
+
+        Args:
+            question: asks the model's source about everyone.
+            silent: those to which no row had one that the question of `asking_about` was about.
+            id_type: of the ids.
+        """
+        return silent
+
     def only(self, changes: Changes, causes: Collection[RemovalCause]) -> Changes:
         """Publish a set of changes with the removals for some causes and nothing else."""
         return changes.only(causes, self.folder.new("changes"))

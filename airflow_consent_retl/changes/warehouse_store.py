@@ -35,6 +35,7 @@ from airflow_consent_retl.changes.warehouse_hashes import row_hashes
 from airflow_consent_retl.changes.warehouse_lost import LostInWarehouse
 from airflow_consent_retl.changes.warehouse_question import links_people, query_of_people
 from airflow_consent_retl.changes.warehouse_reduction import Reduction
+from airflow_consent_retl.changes.warehouse_silence import silent_in_model
 from airflow_consent_retl.consent import RemovalCause
 from airflow_consent_retl.databases.dialect import dialect_of
 from airflow_consent_retl.errors import RefusedError
@@ -241,6 +242,13 @@ class WarehouseStore(SyncStore[State, WarehousePermittedRows]):
                     yield question.among(sql)
             finally:
                 warehouse.drop(table)
+
+    def silent_in_model(self, question: Question, silent: tuple[str, ...], id_type: pa.DataType) -> tuple[str, ...]:
+        """Have the warehouse look at the whole model, since `asking_about` asks about some people only."""
+        if not silent or links_people(question):
+            return silent
+        with self._reach() as warehouse:
+            return silent_in_model(warehouse, question, id_type)
 
     def folding(self, state: State | None, changes: Changes) -> Folding:
         """Begin to fold the entries that the worker compared.

@@ -52,6 +52,7 @@ class Recheck(ABC):
         """Ask, and return by cause how many more people are withheld than before.
 
         Raises:
+            GuardError: no row has an answer any more to a category under `opt_out`.
             PolicyError, ModelError, ConfigurationError: the question that was asked before is not possible any more.
             SourceUnavailableError: the source does not answer.
         """
@@ -102,6 +103,8 @@ class SourceRecheck(Recheck):
         carrying: finds the people about to be sent with guarded fields.
         interval_s: seconds from one answer until the next is due.
         start: the position of the first of these people.
+        check_silence: called with the opt-out categories to which no row of an answer has an answer; raises an error if
+            that proves nothing.
     """
 
     def __init__(
@@ -113,6 +116,7 @@ class SourceRecheck(Recheck):
         carrying: Carrying,
         interval_s: float,
         start: int = 0,
+        check_silence: Callable[[tuple[str, ...]], None] = lambda silent: None,
     ) -> None:
         super().__init__(interval_s=interval_s)
         self._start = start
@@ -120,9 +124,11 @@ class SourceRecheck(Recheck):
         self._destination = destination
         self.ask: Ask = ask
         self._carrying = carrying
+        self._check_silence = check_silence
 
     def _not_permitted(self) -> dict[str, NDArray[np.int64]]:
         now = self._people.asked(self.ask, self._destination)
+        self._check_silence(self._people.silent)
         start = self._start
         found: dict[str, NDArray[np.int64]] = {str(cause): positions + start for cause, positions in now.items()}
         carrying = [

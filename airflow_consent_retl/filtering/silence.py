@@ -91,11 +91,31 @@ def refused_silence(silent: Collection[str], log: TaskLog, *, accept_silence: Co
     for category in silent:
         if category in accept_silence:
             log.warning("category `%s` is opt_out and no row has an answer to it: accepted by accept_silence", category)
-    refused = ", ".join(f"`{category}`" for category in silent if category not in accept_silence)
-    if not refused:
+    return _sentence([category for category in silent if category not in accept_silence])
+
+
+def check_asked_again(silent: Collection[str], *, destination: str, accept_silence: Collection[str]) -> None:
+    """Check what no row says when consent is asked again, before people are sent.
+
+    Args:
+        silent: the categories under `opt_out` for which no row has an answer.
+        destination: of the people.
+        accept_silence: the categories for which no row has to have an answer.
+
+    Raises:
+        GuardError: one of the others is silent, so that the answer does not show who withdrew since the filter.
+    """
+    refused = _sentence([category for category in silent if category not in accept_silence])
+    if refused:
+        raise GuardError(f"`{destination}` is not sent any more people: asked again, {refused}")
+
+
+def _sentence(silent: Collection[str]) -> str:
+    if not silent:
         return ""
+    named = ", ".join(f"`{category}`" for category in silent)
     return (
-        f"no row has any answer to {refused}, which is opt_out, so that every person would be permitted: check the "
+        f"no row has any answer to {named}, which is opt_out, so that every person would be permitted: check the "
         "column, the path and the key in `consent`. If no one has answered yet, name the category in `accept_silence`"
     )
 

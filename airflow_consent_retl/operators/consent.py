@@ -201,6 +201,7 @@ class ConsentFilterOperator(LineageMethods, ConsentRetlOperator):
                 ).model_copy(
                     update={
                         "suppression": state,
+                        "accept_silence": tuple(self.accept_silence),
                         "clashes": decided.clashes,
                         "policy_before": change.changed_from,
                     }

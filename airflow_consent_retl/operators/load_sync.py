@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.filtering.model_question import ModelAsker
     from airflow_consent_retl.operators.load import LoadOperator
     from airflow_consent_retl.operators.load_input import LoadInput
+    from airflow_consent_retl.storage.manifest import PermittedManifest
     from airflow_consent_retl.storage.sync_folder import SyncFolder
 
 
@@ -178,15 +179,26 @@ def load_context(
         log=load.log,
         progress=lambda verb, rows: Progress(load.log, verb, total_rows=rows),
     )
-    return sync_context, asker, _make_recheck(load, store, asker, workspace, permitted.manifest.model)
+    return sync_context, asker, _make_recheck(load, store, asker, workspace, permitted.manifest)
 
 
 def _make_recheck(
-    load: LoadOperator, store: SyncStore[Any, Any], asker: ModelAsker | None, workspace: str, model: str
+    load: LoadOperator,
+    store: SyncStore[Any, Any],
+    asker: ModelAsker | None,
+    workspace: str,
+    manifest: PermittedManifest,
 ) -> MakeRecheck:
     from airflow_consent_retl.hooks.forgotten_list import forgotten_people
     from airflow_consent_retl.operators.rechecking import forgotten_since, source_recheck
 
     if asker is None or load.recheck_interval_s is None:
-        return partial(forgotten_since, partial(forgotten_people, workspace, model))
-    return partial(source_recheck, store, asker, load.destination, load.recheck_interval_s)
+        return partial(forgotten_since, partial(forgotten_people, workspace, manifest.model))
+    return partial(
+        source_recheck,
+        store,
+        asker,
+        load.destination,
+        load.recheck_interval_s,
+        accept_silence=manifest.accept_silence,
+    )

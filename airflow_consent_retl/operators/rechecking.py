@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,13 @@ _LIST_INTERVAL_S = 60.0
 
 @contextmanager
 def source_recheck(
-    store: SyncStore[Any, Any], asker: ModelAsker, destination: str, interval_s: float, changes: Changes
+    store: SyncStore[Any, Any],
+    asker: ModelAsker,
+    destination: str,
+    interval_s: float,
+    changes: Changes,
+    *,
+    accept_silence: Collection[str] = (),
 ) -> Iterator[Recheck | None]:
     """Yield the recheck that asks the model's source, and reads the suppression list.
 
@@ -35,16 +41,24 @@ def source_recheck(
         destination: to decide for.
         interval_s: seconds from one answer until the next is due.
         changes: about to be sent.
+        accept_silence: the categories under `opt_out` for which no row has to have an answer.
     """
     import pyarrow as pa
 
     from airflow_consent_retl.delivery.recheck import SourceRecheck
     from airflow_consent_retl.filtering.asking import SubjectIndex
+    from airflow_consent_retl.filtering.silence import check_asked_again
 
     if not changes.manifest.upsert_rows:
         yield None
         return
     id_type = changes.id_type or pa.null()
+
+    def check_silence(silent: tuple[str, ...]) -> None:
+        if not set(silent).issubset(accept_silence):
+            silent = store.silent_in_model(asker, silent, id_type)
+        check_asked_again(silent, destination=destination, accept_silence=accept_silence)
+
     with SubjectIndex(_ids(changes), id_type) as people, ExitStack() as resources:
         ask = resources.enter_context(store.asking_about(asker, _ids(changes), id_type)).ask
         yield SourceRecheck(
@@ -54,6 +68,7 @@ def source_recheck(
             carrying=partial(_carrying, changes),
             interval_s=interval_s,
             start=changes.sent_from,
+            check_silence=check_silence,
         )
 
 

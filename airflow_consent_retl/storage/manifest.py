@@ -294,6 +294,8 @@ class PermittedManifest(Document):
     clashes: dict[str, int] = {}
     # The digest of the last run's policy, by each destination for which it was another one.
     policy_before: dict[str, str] = {}
+    # The opt-out categories for which the DAG accepts that no row has an answer.
+    accept_silence: tuple[str, ...] = ()
     # The state of the suppression list that the filter read; empty: no one was ever on it. None: an earlier release.
     suppression: str | None = None
     # As the snapshot's.

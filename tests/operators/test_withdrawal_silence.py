@@ -165,3 +165,39 @@ def test_the_fast_lane_accepts_only_the_silence_of_an_opt_out_category(
         sync_of(OPT_OUT).withdraw(accept_silence=["news"])
 
     assert str(failed.value) == ("accept_silence: category `news` is not opt_out, so silence permits no one: remove it")
+
+
+@pytest.mark.parametrize("regime", [OPT_OUT, IN_A_REGION])
+def test_a_load_sends_no_one_if_the_answers_to_an_opt_out_category_are_gone_since_the_filter(
+    sync_of: Callable[[dict[str, Any]], AdsSync], regime: dict[str, Any]
+) -> None:
+    sync = sync_of(regime)
+    permitted = sync.permitted()
+    sync.change("UPDATE people SET ads = 0 WHERE id = 1", EMPTIED)
+
+    with task_fails(match=f"`crm` is not sent any more people: asked again, {NO_ANSWER}"):
+        sync.deliver(permitted)
+
+    assert sync.there == []
+
+
+@pytest.mark.parametrize(
+    ("before", "accepted", "change"),
+    [
+        # The filter accepted the silence.
+        (EMPTIED, ["ads"], "UPDATE people SET country = 'US'"),
+        # One answer is enough, also that of a person who is not sent.
+        ("UPDATE people SET country = 'US'", [], "UPDATE people SET ads = NULL WHERE id < 4"),
+    ],
+)
+def test_a_load_sends_where_the_filter_accepted_the_silence_or_a_row_has_an_answer(
+    sync_of: Callable[[dict[str, Any]], AdsSync], before: str, accepted: list[str], change: str
+) -> None:
+    sync = sync_of(OPT_OUT)
+    sync.change(before)
+    permitted = sync.permitted(accept_silence=accepted)
+    sync.change(change)
+
+    sync.deliver(permitted)
+
+    assert sync.there == ([1, 2, 3, 4] if accepted else [1, 2, 3])

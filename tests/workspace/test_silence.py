@@ -143,17 +143,21 @@ NO_ANSWER = (
 )
 
 
-def test_the_fast_lane_takes_no_silence_of_a_whole_model_for_a_proof(
+def test_neither_fast_lane_nor_recheck_takes_the_silence_of_a_whole_model_for_a_proof(
     syncs: list[Sync], change: Callable[[str], None], customers: Postgres
 ) -> None:
     change(ONLY_NO)
-    for sync in syncs:
-        sync.run(OPT_OUT)
+    permitted = [sync.permit(OPT_OUT) for sync in syncs]
+    for sync, run in zip(syncs, permitted, strict=True):
+        # None of those to send has an answer: the recheck looks at the whole model.
+        assert sync.load(run, OPT_OUT)["accepted"] > 0
         assert sync.withdraw(policy=OPT_OUT)["removed"] == 0
     change(EMPTIED)
     tables = in_staging(customers)
 
-    for sync in syncs:
+    for sync, run in zip(syncs, permitted, strict=True):
+        with task_fails(match="`crm` is not sent any more people: asked again, no row has any answer to `C1`"):
+            sync.load(run, OPT_OUT, mode="full")
         assert NO_ANSWER in refused(sync, policy=OPT_OUT)
         assert sync.withdraw(policy=OPT_OUT, accept_silence=["C1"])["removed"] == 0
     assert in_staging(customers) == tables
