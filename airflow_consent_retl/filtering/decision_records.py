@@ -48,6 +48,7 @@ class DecidedRun:
     snapshot_sha256: str
     rows_read: int
     source_sizes: tuple[SourceSize, ...] = ()
+    consent: Mapping[str, Any] | None = None
 
 
 def decided_run(permitted: PermittedManifest) -> DecidedRun:
@@ -62,6 +63,7 @@ def decided_run(permitted: PermittedManifest) -> DecidedRun:
         snapshot_sha256=permitted.snapshot_sha256,
         rows_read=permitted.rows_read,
         source_sizes=permitted.source_sizes,
+        consent=permitted.consent,
     )
 
 

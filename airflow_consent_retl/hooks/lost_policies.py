@@ -17,7 +17,7 @@ from airflow_consent_retl.hooks.central_policy import INLINE
 from airflow_consent_retl.progress import short
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.consent import ConsentPolicy
+    from airflow_consent_retl.consent import ConsentPolicy, MappingDocument
     from airflow_consent_retl.delivery.ledger import Ledger
     from airflow_consent_retl.delivery.ledger.lease import Lease
     from airflow_consent_retl.delivery.ledger.records import SyncName
@@ -74,6 +74,27 @@ def lost_policies(
         except RefusedError:
             raise RefusedError(f"{lost}. The archive of policies does not have it either. {_REMEDY}") from None
         log.warning("%s. The archive of policies has it", lost)
+    return found
+
+
+def last_mappings(
+    kept: Mapping[str, tuple[MappingDocument, datetime] | None], decided: Mapping[str, DecisionRecords]
+) -> dict[str, MappingDocument]:
+    """Return the consent mapping of each destination's last run, where it is known: earlier releases wrote none.
+
+    A history may be emptied, or restored from an older backup. The record of a run that is as new counts then.
+
+    Args:
+        kept: by destination, the newest mapping of its history, and since when it holds.
+        decided: by destination, what the last run decided.
+    """
+    found = {}
+    for name, newest in kept.items():
+        last = decided.get(name)
+        if last is not None and last.consent is not None and (newest is None or last.decided_at >= newest[1]):
+            found[name] = last.consent
+        elif newest is not None:
+            found[name] = newest[0]
     return found
 
 
@@ -166,7 +187,8 @@ def repair_history(ledger: Ledger, workspace: str | None, sync: SyncName, *, log
         if not history.lacks(digest, at=at):
             continue
         try:
-            history.add(policy_archive().policy(digest), at=datetime.now(UTC))
+            consent = None if decided is None else decided.consent
+            history.add(policy_archive().policy(digest), at=datetime.now(UTC), consent=consent)
         except RefusedError:
             history.declare_whole(at=datetime.now(UTC))
             log.warning(

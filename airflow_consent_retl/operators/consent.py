@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.hooks.policies import LoadedPolicy
     from airflow_consent_retl.signals.lineage import FilterLineage
     from airflow_consent_retl.storage.folder import Folder
-    from airflow_consent_retl.storage.manifest import ManifestRef, PermittedManifest
+    from airflow_consent_retl.storage.manifest import ManifestRef, PermittedManifest, SnapshotManifest
     from airflow_consent_retl.storage.opening import OpenedSnapshot
     from airflow_consent_retl.workspace.base import Workspace, Written
 
@@ -56,10 +56,10 @@ class ConsentFilterOperator(LineageMethods, ConsentRetlOperator):
         max_denied_ratio: the share of rows, 0 to 1, that one destination may be denied before the task fails; one
             number for all or one by destination. None: no limit.
         max_invalid_ratio: the share of rows, 0 to 1, that may have an undeclared consent value. None: no limit.
-        max_released_ratio: the share of rows, 0 to 1, that a changed policy may newly permit to one destination before
-            the task fails. Without it, 0.05 of the rows, and at least 10 rows. None: no limit. Whenever the policy
-            differs from that of the last run of this model for the destination, in whichever task, the numbers of
-            rows that gain and lose permission are logged. A first run has nothing to compare.
+        max_released_ratio: the share of rows, 0 to 1, that a changed policy or consent mapping may newly permit to one
+            destination before the task fails. Without it, 0.05 of the rows, and at least 10 rows. None: no limit.
+            Whenever one of both differs from that of the last run of this model for the destination, in whichever
+            task, the numbers of rows that gain and lose permission are logged. A first run has nothing to compare.
         accept_silence: the ids of categories under `opt_out` for which no row has to have an answer. For any other one
             the task fails if no row has one, because a wrong path or an empty column would permit everyone. Templated.
         answers: by destination, the categories whose answers a load of another DAG tells it with `consent(…)` of
@@ -158,15 +158,16 @@ class ConsentFilterOperator(LineageMethods, ConsentRetlOperator):
 
         answers = marked_answers(self, loaded.policy)
 
-        def plan_of(policy: ConsentPolicy, destinations: Sequence[str]) -> PlanFor:
+        def plan_of(policy: ConsentPolicy, destinations: Sequence[str], before: ConsentMapping | None) -> PlanFor:
+            read = mapping if before is None else before
             return lambda kinds: plan_consent(
-                policy, destinations=destinations, mapping=mapping, columns=kinds, at=at, answers=answers
+                policy, destinations=destinations, mapping=read, columns=kinds, at=at, answers=answers
             )
 
         check_accepted(loaded.policy, self.accept_silence)
         # Before the histories are opened: the names of the destinations are not checked yet.
-        plan_of(loaded.policy, self.destinations)(column_kinds(manifest.columns))
-        change = self._policy_change(loaded, manifest.model, workspace)
+        plan_of(loaded.policy, self.destinations, None)(column_kinds(manifest.columns))
+        change = self._policy_change(loaded, mapping, manifest, workspace)
         change.check_guarded()
         plan_for = change.both(plan_of)
         # Before any row is read: a broken configuration fails first, with every problem.
@@ -288,13 +289,23 @@ class ConsentFilterOperator(LineageMethods, ConsentRetlOperator):
         snapshot = ManifestRef.from_xcom(self.snapshot, kind="snapshot")
         return FilterLineage(snapshot=snapshot, outcomes=self.outcomes, published=self._published)
 
-    def _policy_change(self, loaded: LoadedPolicy, model: str, workspace: Workspace) -> PolicyChange:
+    def _policy_change(
+        self, loaded: LoadedPolicy, mapping: ConsentMapping, snapshot: SnapshotManifest, workspace: Workspace
+    ) -> PolicyChange:
+        from airflow_consent_retl.consent import mapping_document
         from airflow_consent_retl.filtering.policy_change import PolicyChange
-        from airflow_consent_retl.hooks.lost_policies import check_archive_of_place, decided_before, lost_policies
+        from airflow_consent_retl.hooks.lost_policies import (
+            check_archive_of_place,
+            decided_before,
+            last_mappings,
+            lost_policies,
+        )
         from airflow_consent_retl.storage.location import policy_folder
         from airflow_consent_retl.storage.policy_history import PolicyHistory
 
+        model = snapshot.model
         histories = {name: PolicyHistory(policy_folder(workspace.documents, model, name)) for name in self.destinations}
+        kept = {name: history.latest_mapping() for name, history in histories.items()}
         decided = decided_before(workspace.documents, model)
         check_archive_of_place(loaded, decided, self.log)
         return PolicyChange(
@@ -304,6 +315,10 @@ class ConsentFilterOperator(LineageMethods, ConsentRetlOperator):
             lost=lost_policies(histories, decided, self.log),
             max_released_ratio=self.max_released_ratio,
             waiting=loaded.waiting,
+            consent=mapping_document(mapping),
+            mappings=last_mappings(kept, decided),
+            kept=kept,
+            is_linked=snapshot.linked is not None,
         )
 
     def _accept(self, change: PolicyChange, loaded: LoadedPolicy, model: str, at: datetime) -> None:

@@ -1,8 +1,9 @@
 """The policies that a sync was decided under, the newest last: the base for comparing a changed policy.
 
-A policy is written once, at its first decision, is signed, and is never changed. It names categories and destinations,
-but no person. What an earlier release wrote has no signature: it counts only as the beginning of a history, and the
-next run adds the last policy with one.
+A policy is written once, at its first decision, with the consent mapping of that run, is signed, and is never changed.
+It is written again with another mapping. Both name categories, destinations and columns, but no person. An entry of an
+earlier release without a signature counts only as the beginning of a history, and the next run adds the last policy
+with one.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from airflow_consent_retl.errors import PolicyError, RefusedError
 from airflow_consent_retl.storage.signing import SignatureState
 
 if TYPE_CHECKING:
+    from airflow_consent_retl.consent import MappingDocument
     from airflow_consent_retl.storage.folder import Folder
 
 _NAME: Final = "%Y%m%dt%H%M%S%f.json"
@@ -53,6 +55,21 @@ class PolicyHistory:
         if policy.digest != kept["digest"]:
             raise RefusedError(f"{self.folder.uri}/{names[-1]}: not the policy that it names")
         return policy
+
+    def latest_mapping(self) -> tuple[MappingDocument, datetime] | None:
+        """Return the consent mapping of the newest entry, and since when it holds; None: an entry without one.
+
+        Raises:
+            RefusedError: the file cannot be read.
+        """
+        for name in self._names()[-1:]:
+            kept = self._read(name)
+            if kept["consent"] is not None:
+                try:
+                    return dict(kept["consent"]), datetime.fromisoformat(kept["since"])
+                except (ValueError, TypeError):
+                    raise self._unreadable(name) from None
+        return None
 
     def lacks(self, digest: str, *, at: datetime) -> bool:
         """Return whether the history does not show that a run decided under a policy at a time.
@@ -92,13 +109,20 @@ class PolicyHistory:
                 at = datetime.strptime(name, _NAME).replace(tzinfo=UTC)
                 other._write({**self._read(name), "since": at.isoformat()}, at)
 
-    def add(self, policy: ConsentPolicy, *, at: datetime) -> None:
-        """Write a policy that a run decided under and that differs from the latest."""
-        self._write({"digest": policy.digest, "since": at.isoformat(), "policy": policy_document(policy)}, at)
+    def add(self, policy: ConsentPolicy, *, at: datetime, consent: MappingDocument | None = None) -> None:
+        """Write a policy that a run decided under, if it or its mapping differs from the latest.
+
+        Args:
+            policy: its policy.
+            at: the time of the decision.
+            consent: the document of its consent mapping; None: unknown.
+        """
+        written = {"digest": policy.digest, "since": at.isoformat(), "policy": policy_document(policy)}
+        self._write({**written, "consent": consent}, at)
 
     def declare_whole(self, *, at: datetime) -> None:
         """Write that a person accepted the history, although the policy of the last run is unknown."""
-        self._write({"digest": None, "since": at.isoformat(), "policy": None}, at)
+        self._write({"digest": None, "since": at.isoformat(), "policy": None, "consent": None}, at)
 
     def _names(self) -> list[str]:
         return sorted(name for name in self.folder.names() if name.endswith(".json"))
@@ -113,7 +137,8 @@ class PolicyHistory:
         content = self.folder.read_document(name) if is_signed else self.folder.read(name)
         try:
             kept: dict[str, Any] = json.loads(content)
-            found = {"digest": kept["digest"], "policy": kept["policy"]}
+            # An earlier release wrote no mapping.
+            found = {name: kept[name] for name in ("digest", "since", "policy")} | {"consent": kept.get("consent")}
             if is_signed and (kept["of"], kept["name"]) != (self._of, name):
                 raise RefusedError(f"{self.folder.uri}/{name} is a copy of {kept['of']}/{kept['name']}: remove it")
         except (ValueError, KeyError, TypeError):

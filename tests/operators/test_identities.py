@@ -14,7 +14,7 @@ import pytest
 from support.log_lines import task_fails
 from support.suppressing import suppress
 
-from airflow_consent_retl.consent import ConsentSource, IdentityLinks, SuppressionList
+from airflow_consent_retl.consent import ConsentSource, IdentityLinks, OptOut, SuppressionList
 from airflow_consent_retl.errors import PolicyError
 from airflow_consent_retl.operators import (
     ConsentFilterOperator,
@@ -48,6 +48,8 @@ class LinkedSync:
 
     def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.path = path
+        self.consent: dict[str, Any] = {"C0004": "ads_ok"}
+        self.max_released_ratio: float | None = None
         self.workspace = f"file://{path / 'workspace'}"
         for name in ("source", "crm"):
             connection = {"conn_type": "sqlite", "host": str(path / f"{name}.db")}
@@ -80,9 +82,9 @@ class LinkedSync:
             task_id="consent",
             snapshot=self.extracted(**options) if snapshot is None else snapshot,
             policy=policy,
-            consent={"C0004": "ads_ok"},
+            consent=self.consent,
             destinations=["crm"],
-            max_released_ratio=None,
+            max_released_ratio=self.max_released_ratio,
             workspace=self.workspace,
         ).execute({})
 
@@ -362,3 +364,22 @@ def test_one_column_in_two_roles_is_refused_where_the_links_are_declared(
 ) -> None:
     with pytest.raises(PolicyError, match=problem):
         IdentityLinks("SELECT id, e FROM links", subject="id", identifier=identifier, kind=kind)
+
+
+def test_a_changed_mapping_of_linked_people_is_not_compared_and_stops_the_run(sync: LinkedSync) -> None:
+    sync.people("a", "b")
+    sync.consents(a=True, b=True)
+    sync.links(("a", "x", "email"), ("b", "x", "email"))
+    turned, sync.consent = sync.consent, {"C0004": OptOut("ads_ok")}
+    assert sync.permitted()["rows"] == 0
+    # By both mappings at once, everybody is linked to a no.
+    sync.consent, sync.max_released_ratio = turned, 1.0
+    for _ in range(2):
+        with task_fails(match=r"the consent mapping releases cannot be computed; set max_released_ratio to None"):
+            sync.permitted()
+    sync.max_released_ratio = None
+    assert sync.permitted()["rows"] == 2
+
+    sync.consent, sync.max_released_ratio = {**turned, "C0002": "email"}, 0.0
+
+    assert sync.permitted()["rows"] == 2

@@ -89,6 +89,22 @@ def test_the_last_policy_is_the_newest_whatever_clock_was_ahead_before(tmp_path:
         assert not history.lacks(policy(name).digest, at=at)
 
 
+MAPPING = {"C1": {"format": "BooleanColumn", "column": "ok"}}
+
+
+def test_the_latest_mapping_is_that_of_the_newest_entry_also_under_another_name(tmp_path: Path) -> None:
+    history, other = signed_history(tmp_path), signed_history(tmp_path, "persons/crm")
+    history.add(policy("A"), at=DAY)
+    assert history.latest_mapping() is None
+
+    history.add(policy("A"), at=DAY + HOUR, consent=MAPPING)
+    history.copy_to(other)
+
+    assert history.latest_mapping() == other.latest_mapping() == (MAPPING, DAY + HOUR)
+    other.declare_whole(at=DAY + 2 * HOUR)
+    assert other.latest_mapping() is None
+
+
 def signed_history(path: Path, sync: str = "people/crm") -> PolicyHistory:
     """Return the history of a sync in a deployment that signs."""
     signer = Signer(["history" * 8])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from support.log_lines import task_fails
-from support.warehouse_sync import POLICY, Sync
+from support.warehouse_sync import CONSENT, POLICY, Sync
 
 OTHER = POLICY["categories"][1]
 GUARD = POLICY["categories"][0]
@@ -35,6 +35,16 @@ def test_a_policy_that_releases_many_is_stopped_by_default(syncs: list[Sync]) ->
         sync.run()
         with task_fails(match=r"max_released_ratio is 0\.05 by default"):
             sync.permit(loose)
+
+
+def test_a_mapping_that_releases_many_is_stopped_by_default(syncs: list[Sync]) -> None:
+    for sync in syncs:
+        sync.consent = {**CONSENT, "C1": CONSENT["C4"]}
+        assert sync.permit()["permitted"]["crm"] == 222
+        sync.consent = CONSENT
+        with task_fails(match=r"the consent mapping changed.*`crm`: 711 of 2,000 rows are released\."):
+            sync.permit()
+        assert sync.permit(max_released_ratio=1)["permitted"]["crm"] == 800
 
 
 STRICTER = {"categories": [GUARD, {**OTHER, "destinations": ["crm", "other"]}]}

@@ -7,7 +7,7 @@ it. Parts have their date in their names.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import AwareDatetime
 
@@ -139,6 +139,8 @@ class DecisionRecords(Document):
     data_time: AwareDatetime
     policy_digest: str
     policy_source: str
+    # The document of the consent mapping. None: an earlier release.
+    consent: dict[str, Any] | None = None
     snapshot_sha256: str
     rows_read: int
     # Of the consent sources with a limit, at the extraction of the rows.
