@@ -231,6 +231,7 @@ def test_the_manifests_of_a_warehouse_workspace_are_signed_too(customers: Postgr
         ("snapshot", "signed"),
         ("permitted", "signed"),
         ("decision_records", "signed"),
+        ("policy_archive", "signed"),
     }
     forged = changed_by_hand(manifest, policy_digest="0" * 64)
 
