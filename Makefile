@@ -43,7 +43,6 @@ test-law: $(VENV)/.all
 	@$(PYTEST) tests/consent --confcutdir=tests/consent --cov=airflow_consent_retl/consent --cov-report=term:skip-covered \
 		--cov-fail-under=97 > $(VENV)/law.txt 2>&1; ended=$$?; cat $(VENV)/law.txt; exit $$ended
 
-test-others: WORKERS = $(shell expr $$(nproc) + 1)
 test-others: environments
 	$(PYTEST) --ignore=tests/consent -m "not long"
 
