@@ -32,7 +32,7 @@ _TIME = pa.timestamp("us", tz="UTC")
 
 @dataclass(frozen=True, slots=True)
 class FoundInRows:
-    """What is found in the rows of one answer, by all deciders of it.
+    """Findings in the rows of one answer, by all deciders of it.
 
     Args:
         partial: the fields that are withheld from some permitted rows.

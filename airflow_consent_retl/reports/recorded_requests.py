@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForgottenPlace:
-    """What became of the person at one destination.
+    """The outcome for the person at one destination.
 
     Args:
         sync: the sync's name.

@@ -193,7 +193,7 @@ class Folder:
 
     @property
     def signs(self) -> bool:
-        """Whether documents here are signed."""
+        """True if documents here are signed."""
         return self._signer is not None
 
     def signature_state(self, name: str = MANIFEST_NAME) -> SignatureState:

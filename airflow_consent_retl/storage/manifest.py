@@ -213,7 +213,7 @@ class PermittedCounts(Document):
 
     @property
     def required_of_people(self) -> tuple[str | tuple[str, ...], ...]:
-        """What people who are delivered have not refused, as the ledger records it: see `removal.Required`."""
+        """The categories that people who are delivered have not refused, for the ledger: see `removal.Required`."""
         if self.needed is None:
             return self.required
         return tuple(group[0] if len(group) == 1 else group for group in self.needed)

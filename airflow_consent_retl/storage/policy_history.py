@@ -97,7 +97,7 @@ class PolicyHistory:
 
     @property
     def is_signed(self) -> bool:
-        """Whether the newest entry, if there is one, is signed where entries are signed at all."""
+        """True if the newest entry is signed, if there is none, or where entries are not signed at all."""
         newest = self._names()[-1:] if self.folder.signs else []
         return all(self.folder.signature_state(name) is not SignatureState.UNSIGNED for name in newest)
 

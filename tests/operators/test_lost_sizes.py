@@ -8,22 +8,15 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.crm_sync import CONSENT, FIELDS, POLICY, SQL, TYPES, CrmSync
+from support.crm_sync import CrmSync
 from support.log_lines import task_fails, unwrapped
 
 from airflow_consent_retl.consent import ConsentSource, ExternalConsent, IdentityLinks, SuppressionList
 from airflow_consent_retl.hooks.upkeep import hand_over
-from airflow_consent_retl.operators import (
-    ConsentFilterOperator,
-    ExtractModelOperator,
-    LoadToSqlTableOperator,
-    PropagateWithdrawalsOperator,
-)
 from airflow_consent_retl.storage.location import open_folder
 from airflow_consent_retl.storage.records.documents import DecisionRecords
 from airflow_consent_retl.storage.source_sizes import RecordedSizes
@@ -69,50 +62,17 @@ class ListedSync(CrmSync):
 
     def extract(self, ratio: float = 0.2, *, model: str = "people") -> Any:
         """Extract with the table as a source."""
-        return ExtractModelOperator(
-            task_id="extract",
-            model=model,
-            conn_id="source",
-            sql=SQL,
-            primary_key="id",
-            column_types=TYPES,
-            consent_sources=[self.declared(ratio)],
-        ).execute({})
-
-    def decide(self, snapshot: Any) -> Any:
-        """Filter."""
-        return ConsentFilterOperator(
-            task_id="consent", snapshot=snapshot, policy=POLICY, consent=CONSENT, destinations=["crm"]
-        ).execute({})
+        self.consent_sources = [self.declared(ratio)]
+        return self.extracted(model=model)
 
     def run(self, ratio: float = 0.2, *, model: str = "people", **options: Any) -> Any:
         """Extract, filter and load."""
-        permitted = self.decide(self.extract(ratio, model=model))
-        return LoadToSqlTableOperator(
-            task_id="load",
-            permitted=permitted,
-            destination="crm",
-            policy=POLICY,
-            conn_id="crm",
-            table="people",
-            fields=FIELDS,
-            **options,
-        ).execute({})
+        return self.load_permitted(self.decided(self.extract(ratio, model=model)), **options)
 
     def fast_lane(self) -> Any:
-        """Propagate withdrawals."""
-        return PropagateWithdrawalsOperator(
-            task_id="withdraw",
-            model="people",
-            conn_id="source",
-            sql=SQL,
-            primary_key="id",
-            policy=POLICY,
-            consent=CONSENT,
-            column_types=TYPES,
-            consent_sources=[self.declared(0.2)],
-            loads={"crm": partial(LoadToSqlTableOperator, conn_id="crm", table="people", fields=FIELDS)},
-        ).execute({})
+        """Propagate withdrawals, with the table as a source."""
+        self.consent_sources = [self.declared(0.2)]
+        return self.withdraw()
 
     @property
     def sizes(self) -> Path:
@@ -169,7 +129,7 @@ def test_an_extraction_compares_with_the_size_in_the_record_of_the_last_filter(
     sync: ListedSync, declared: Callable[[float], ExternalConsent], lose: Callable[[ListedSync], None]
 ) -> None:
     sync.declared = declared
-    filled(sync, lose, lambda: sync.decide(sync.extract()))
+    filled(sync, lose, lambda: sync.decided(sync.extract()))
     sync.others(5)
 
     for _ in range(2):
@@ -178,7 +138,7 @@ def test_an_extraction_compares_with_the_size_in_the_record_of_the_last_filter(
 
 
 def test_a_lost_size_is_logged_and_written_again(sync: ListedSync, capfd: pytest.CaptureFixture[str]) -> None:
-    filled(sync, folder_lost, lambda: sync.decide(sync.extract()))
+    filled(sync, folder_lost, lambda: sync.decided(sync.extract()))
     capfd.readouterr()
 
     sync.others(9)
@@ -214,7 +174,7 @@ def test_the_fast_lane_compares_with_the_ledger_too(sync: ListedSync) -> None:
         sync.fast_lane()
 
     sync.others(8)
-    assert sync.fast_lane()["crm"]["removed"] == 0
+    assert sync.fast_lane()["removed"] == 0
 
 
 def test_a_sync_with_a_new_name_knows_the_sizes_of_its_sources(sync: ListedSync) -> None:
@@ -268,7 +228,7 @@ def test_links_between_people_have_a_size_too(sync: ListedSync) -> None:
         )
 
     sync.declared = links
-    filled(sync, lost, lambda: sync.decide(sync.extract()))
+    filled(sync, lost, lambda: sync.decided(sync.extract()))
     sync.others(5)
 
     with task_fails(match="it has 5 rows with a key, and had 10"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from airflow_consent_retl.consent import ExternalConsent
 from airflow_consent_retl.operators import (
     ConsentFilterOperator,
     ExtractModelOperator,
@@ -53,6 +54,8 @@ class CrmSync:
         self.folder = path / "workspace"
         self.workspace = workspace or f"file://{self.folder}"
         self.ledger_conn_id = ledger_conn_id
+        # Consent that is kept elsewhere, for extractions and the fast lane.
+        self.consent_sources: Sequence[ExternalConsent] = ()
         self._monkeypatch = monkeypatch
         self.connect("source", conn_type="sqlite", host=str(path / "source.db"))
         self.connect("crm", conn_type="sqlite", host=str(path / "crm.db"))
@@ -82,6 +85,7 @@ class CrmSync:
             primary_key="id",
             column_types=TYPES,
             as_of=as_of,
+            consent_sources=self.consent_sources,
             workspace=self.workspace,
         ).execute({})
 
@@ -97,9 +101,21 @@ class CrmSync:
         as_of: str | None = None,
     ) -> Any:
         """Extract and filter."""
+        snapshot = self.extracted(model=model, sql=sql, conn_id=conn_id, as_of=as_of)
+        return self.decided(snapshot, destination=destination, policy=policy, consent=consent)
+
+    def decided(
+        self,
+        snapshot: Any,
+        *,
+        destination: str = "crm",
+        policy: Mapping[str, Any] | str = POLICY,
+        consent: Mapping[str, Any] = CONSENT,
+    ) -> Any:
+        """Filter."""
         return ConsentFilterOperator(
             task_id="consent",
-            snapshot=self.extracted(model=model, sql=sql, conn_id=conn_id, as_of=as_of),
+            snapshot=snapshot,
             policy=policy,
             consent=consent,
             destinations=[destination],
@@ -167,6 +183,7 @@ class CrmSync:
             policy=POLICY,
             consent=CONSENT,
             column_types=TYPES,
+            consent_sources=self.consent_sources,
             loads={destination: self.load_of(load, **options)},
             ledger_conn_id=self.ledger_conn_id,
             workspace=self.workspace,
