@@ -12,11 +12,10 @@ from airflow_consent_retl.changes.cleared_fields import sent_fields, without_ans
 from airflow_consent_retl.changes.store import lost_entries
 from airflow_consent_retl.changes.warehouse_comparison import DeliveredEntries, every_entry, people_of
 from airflow_consent_retl.changes.warehouse_delivered import as_files
-from airflow_consent_retl.changes.warehouse_question import links_people, query_of_people
+from airflow_consent_retl.changes.warehouse_question import links_people, query_of_people, snapshot_of_answers
 from airflow_consent_retl.changes.warehouse_silence import silent_in_model
 from airflow_consent_retl.consent import RemovalCause, silent_categories
 from airflow_consent_retl.databases.dialect import dialect_of, placeholder
-from airflow_consent_retl.extraction.warehouse import warehouse_snapshot
 from airflow_consent_retl.filtering.expressions import PERSON
 from airflow_consent_retl.filtering.warehouse import WarehouseFilter
 from airflow_consent_retl.storage.delivered import fields_text
@@ -144,15 +143,7 @@ class LostInWarehouse:
         delivered_people = people_of(dialect_of(warehouse.dialect, state.id_type), "people", "id", state.columns)
         with (
             query_of_people(warehouse, question, delivered_people, state.table, state.id_type) as sql,
-            warehouse_snapshot(
-                warehouse,
-                model=state.manifest.model,
-                source=question.source.with_sql(sql),
-                primary_key=question.primary_key,
-                check_primary_key=False,
-                read_at=at,
-                hook_of=question.hook_of,
-            ) as (snapshot, table),
+            snapshot_of_answers(warehouse, question, sql, model=state.manifest.model, at=at) as (snapshot, table),
         ):
             try:
                 key_type = {column.name: column.type for column in snapshot.columns}[question.primary_key]

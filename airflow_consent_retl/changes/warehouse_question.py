@@ -12,12 +12,14 @@ from airflow_consent_retl.databases.dialect import dialect_of, placeholder
 from airflow_consent_retl.databases.plain_query import plain_query
 from airflow_consent_retl.extraction.consent_warehouse import joined_sql, reachable, sources_of
 from airflow_consent_retl.extraction.linked_people import identities_of
+from airflow_consent_retl.extraction.warehouse import warehouse_snapshot
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from airflow_consent_retl.databases.staging import StagingTable, Warehouse
     from airflow_consent_retl.filtering.model_question import Question
+    from airflow_consent_retl.storage.manifest import SnapshotManifest
 
 
 def links_people(question: Question) -> bool:
@@ -97,3 +99,28 @@ def _with_consent(warehouse: Warehouse, question: Question, rows_of: Callable[[l
         sizes=question.sizes,
     ) as places:
         yield joined_sql(warehouse, sources, model=f"(\n{some}\n)", columns=own, places=places)
+
+
+@contextmanager
+def snapshot_of_answers(
+    warehouse: Warehouse, question: Question, sql: str, *, model: str, at: datetime
+) -> Iterator[tuple[SnapshotManifest, StagingTable]]:
+    """Yield a table with the answer to a query of this module, and its manifest; see `warehouse_snapshot`.
+
+    Args:
+        warehouse: entered.
+        question: asks the model's source.
+        sql: the query.
+        model: the model's name in the manifest, which is not kept.
+        at: the time of the question.
+    """
+    with warehouse_snapshot(
+        warehouse,
+        model=model,
+        source=question.source.with_sql(sql),
+        primary_key=question.primary_key,
+        check_primary_key=False,
+        read_at=at,
+        hook_of=question.hook_of,
+    ) as found:
+        yield found

@@ -5,9 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from airflow_consent_retl.changes.warehouse_question import query_of_everyone
+from airflow_consent_retl.changes.warehouse_question import query_of_everyone, snapshot_of_answers
 from airflow_consent_retl.consent import silent_categories
-from airflow_consent_retl.extraction.warehouse import warehouse_snapshot
 from airflow_consent_retl.filtering.warehouse import WarehouseFilter
 from airflow_consent_retl.storage.forgotten import NOBODY
 
@@ -29,15 +28,7 @@ def silent_in_model(warehouse: Warehouse, question: Question, id_type: pa.DataTy
     at = datetime.now(UTC)
     with (
         query_of_everyone(warehouse, question, id_type) as sql,
-        warehouse_snapshot(
-            warehouse,
-            model="silence",
-            source=question.source.with_sql(sql),
-            primary_key=question.primary_key,
-            check_primary_key=False,
-            read_at=at,
-            hook_of=question.hook_of,
-        ) as (snapshot, table),
+        snapshot_of_answers(warehouse, question, sql, model="silence", at=at) as (snapshot, table),
     ):
         try:
             with WarehouseFilter(warehouse, snapshot, question.plan, at=at, forgotten=NOBODY) as run:
