@@ -1,4 +1,4 @@
-"""The requests to forget one person, what became of the person at each destination, and the suppression itself."""
+"""The requests to forget one person, the outcome at each destination, and the suppression itself."""
 
 from __future__ import annotations
 
