@@ -18,7 +18,7 @@ class KeyLookup(DocumentSignal):
 
     __slots__ = ()
 
-    # True where another key can take a yes away. Then a yes too needs that this key is not there under another spelling.
+    # True where another key can take a yes away. Then a yes too needs that this key is not there in another spelling.
     may_overrule_yes: ClassVar[bool] = False
 
     @abstractmethod
