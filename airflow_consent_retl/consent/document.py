@@ -5,11 +5,11 @@ Contains `parse_policy`. Never looks at a DAG or a model.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeGuard, get_args
 
+from airflow_consent_retl.consent.destination_name import parse_destination
 from airflow_consent_retl.consent.document_reader import DocumentReader
 from airflow_consent_retl.consent.json_path import child, type_name
 from airflow_consent_retl.consent.officer_reader import OfficerReader
@@ -33,8 +33,6 @@ from airflow_consent_retl.near import nearest_destination
 
 NAME_CHARACTERS = 20
 ID_CHARACTERS = 35
-DESTINATION_CHARACTERS = 100
-_DESTINATION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
 
 _TOP_KEYS = ("unmapped_destinations", "missing_consent_column", "categories", "destinations", "officer")
 _CATEGORY_KEYS = ("id", "name", "destinations", "enabled", *TERMS)
@@ -66,20 +64,6 @@ def parse_recorded_policy(document: Mapping[str, object]) -> ConsentPolicy:
     if reader.problems:
         raise PolicyError(reader.problems)
     return policy
-
-
-def parse_destination(destination: object) -> DestinationName:
-    """Check the form of a destination (`google_ads` or `google_ads:emea`). Raises `ValueError` with the problem."""
-    if not isinstance(destination, str):
-        raise ValueError(f"expected a destination, found {type_name(destination)}")
-    if len(destination) > DESTINATION_CHARACTERS:
-        raise ValueError(f"a destination has at most {DESTINATION_CHARACTERS} characters, found {len(destination)}")
-    if not _DESTINATION.fullmatch(destination):
-        raise ValueError(
-            f"{destination!r} is not a destination: expected letters, digits, `_`, `.` and `-`, not starting with `.` "
-            "or `-`, then optionally `:` and the name of an instance"
-        )
-    return DestinationName(destination)
 
 
 def _loaded(document: object) -> Mapping[str, object]:

@@ -10,7 +10,6 @@ The document contains names of columns and declared literals, and no value of a 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_consent_retl.consent.answers import WAYS, Answers, Recorded
@@ -20,7 +19,7 @@ from airflow_consent_retl.consent.mapping import ConsentMapping, RowConsent, par
 from airflow_consent_retl.errors import PolicyError, Problem
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.consent.signals import CategorySignal
+    from airflow_consent_retl.consent.signals import CategorySignal, WholeConsent
 
 _ROW = RowConsent.__name__
 _ROW_COLUMNS = ("time", "notice_version", "region")
@@ -54,10 +53,7 @@ def parse_mapping_document(document: Mapping[str, Any]) -> ConsentMapping:
     """
     if document.get("format") == _ROW:
         return _row(document)
-    # A category may have the id `format` too: its value is an entry, not text.
-    if isinstance(document.get("format"), str):
-        return parse_consent_mapping(parse_whole(document))
-    return parse_consent_mapping({category_id: _entry(entry) for category_id, entry in document.items()})
+    return parse_consent_mapping(_categories(document))
 
 
 def _entry_document(entry: Answers | Recorded) -> MappingDocument:
@@ -88,35 +84,50 @@ def _time(document: Any) -> Any:
 
 
 def _row(document: Mapping[str, Any]) -> ConsentMapping:
-    known = {"format", "categories", *_ROW_COLUMNS, "gpc", "switches", "doubts", "suppressions"}
-    if not isinstance(document.get("categories"), Mapping) or not known.issuperset(document):
-        raise PolicyError([Problem("consent", f"{_ROW} does not accept its parameters")])
+    _check_keys(document, *_ROW_COLUMNS, "categories", "gpc", "switches", "doubts", "suppressions")
+    if not isinstance(document.get("categories"), Mapping):
+        raise PolicyError([Problem("consent", f"{_ROW} needs its `categories`")])
+    gpc: Any = None if document.get("gpc") is None else parse_signal(document["gpc"])
     switches = document.get("switches")
-    mapping = RowConsent(
-        {"-": "-"},
+    row = RowConsent(
+        _categories(document["categories"]),
         **{name: _time(document.get(name)) for name in _ROW_COLUMNS},
+        gpc=gpc,
         switches=None if switches is None else parse_switches(switches),
     )
-    return replace(
-        parse_mapping_document(document["categories"]),
-        **{name: getattr(mapping, name) for name in (*_ROW_COLUMNS, "switches")},
-        gpc=None if document.get("gpc") is None else parse_signal(document["gpc"]),
-    ).with_elsewhere(doubts=document.get("doubts", {}), suppressions=document.get("suppressions", ()))
+    return parse_consent_mapping(row).with_elsewhere(
+        doubts=document.get("doubts", {}), suppressions=document.get("suppressions", ())
+    )
+
+
+def _categories(document: Mapping[str, Any]) -> WholeConsent | dict[str, CategorySignal | Recorded | Answers]:
+    # A category may have the id `format` too: its value is an entry, not text.
+    if isinstance(document.get("format"), str):
+        return parse_whole(document)
+    return {category_id: _entry(entry) for category_id, entry in document.items()}
 
 
 def _entry(entry: Any) -> CategorySignal | Recorded | Answers:
     format_ = entry.get("format") if isinstance(entry, Mapping) else None
     if format_ in WAYS:
+        _check_keys(entry, "parts")
         return WAYS[str(format_)](*map(_record, entry["parts"]))
     return _record(entry)
 
 
 def _record(entry: Any) -> CategorySignal | Recorded:
     if isinstance(entry, Mapping) and entry.get("format") == Recorded.__name__:
+        _check_keys(entry, "signal", "time", "notice_version", *_VALIDITY)
         return Recorded(
             parse_signal(entry["signal"]),
-            time=_time(entry["time"]),
-            notice_version=entry["notice_version"],
+            time=_time(entry.get("time")),
+            notice_version=entry.get("notice_version"),
             **{name: _time(entry.get(name)) for name in _VALIDITY},
         )
     return parse_signal(entry)
+
+
+def _check_keys(document: Mapping[str, Any], *known: str) -> None:
+    # INVARIANT: nothing that limits a grant is passed over because its name is not known.
+    if not {"format", *known}.issuperset(document):
+        raise PolicyError([Problem("consent", f"{document['format']} does not accept its parameters")])

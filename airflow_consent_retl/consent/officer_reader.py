@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
+from airflow_consent_retl.consent.destination_name import parse_destination
 from airflow_consent_retl.consent.freshness import parse_max_age
 from airflow_consent_retl.consent.json_path import child, type_name
 from airflow_consent_retl.consent.officer import (
@@ -17,6 +18,7 @@ from airflow_consent_retl.consent.officer import (
 )
 from airflow_consent_retl.consent.officer_sources import read_mapping, read_sources
 from airflow_consent_retl.consent.plain_json import canonical, whole_numbers
+from airflow_consent_retl.consent.policy import base_of
 from airflow_consent_retl.consent.retention import KINDS, Kept, Kind, Retention
 from airflow_consent_retl.consent.sources import SuppressionList
 from airflow_consent_retl.near import nearest_destination, suggestion
@@ -70,14 +72,21 @@ class OfficerReader:
         if document is None:
             return OfficerPart()
         self._reader.known_keys(document, _PATH, KEYS, required=())
-        lists = read_sources(self._reader, document, _PATH, "suppression_lists", kinds=(SuppressionList,))
+        lists = read_sources(self._reader, document, _PATH, "suppression_lists", only=SuppressionList)
         self._check_connections(lists, f"{_PATH}.suppression_lists")
         undeclared: Undeclared = self._reader.choice(
             document, _PATH, "undeclared_models", get_args(Undeclared), "permit"
         )
         names: Undeclared | None = None
         if "unmapped_names" in document:
-            names = self._reader.choice(document, _PATH, "unmapped_names", get_args(Undeclared), "error")
+            # A wrong choice refuses the policy: its default means nothing.
+            names = self._reader.choice(
+                document,
+                _PATH,
+                "unmapped_names",
+                get_args(Undeclared),
+                "error",  # pragma: no mutate
+            )
         models = self._models(document, "models", OF_A_MODEL)
         connections = self._models(document, "connections", OF_A_CONNECTION)
         if undeclared == "error" and not (models or connections):
@@ -156,14 +165,12 @@ class OfficerReader:
     def _hook_params(self, document: Mapping[str, object], path: str) -> str | None:
         if "hook_params" not in document:
             return None
-        given = self._reader.an_object(document["hook_params"], f"{path}.hook_params")
-        return None if given is None else canonical(given)
+        return canonical(self._reader.an_object(document["hook_params"], f"{path}.hook_params"))
 
     def _destination(self, name: str, raw: object, path: str) -> DestinationTerms:
-        if self._destinations.isdisjoint((name, name.partition(":")[0])):
-            near = nearest_destination(name, sorted(self._destinations))
-            hint = "" if near is None else f", did you mean `{near}`?"
-            self._reader.note(path, f"destination `{name}` is not in the policy{hint}")
+        problem = self._name_problem(name)
+        if problem is not None:
+            self._reader.note(path, problem)
         document = self._reader.an_object(raw, path)
         if document is None:
             return DestinationTerms()
@@ -181,6 +188,17 @@ class OfficerReader:
             assessment=self._text(document, path, "assessment"),
             country=country,
         )
+
+    def _name_problem(self, name: str) -> str | None:
+        try:
+            covering = {parse_destination(name), base_of(name)}
+        except ValueError as error:
+            return str(error)
+        if not covering.isdisjoint(self._destinations):
+            return None
+        near = nearest_destination(name, sorted(self._destinations))
+        hint = "" if near is None else f", did you mean `{near}`?"
+        return f"destination `{name}` is not in the policy{hint}"
 
     def _parameters(self, document: Mapping[str, object], path: str) -> tuple[tuple[str, Plain], ...] | None:
         if "parameters" not in document:
@@ -208,7 +226,7 @@ class OfficerReader:
         found = [(name, column) for name, column in pairs if isinstance(column, str) and column]
         if len(found) < len(pairs) or len(set(found)) < len(found):
             self._reader.note(at, "expected the names of the model's columns, each once")
-        return tuple(sorted(found, key=lambda pair: (pair[0] or "", pair[1])))
+        return tuple(sorted(found, key=lambda pair: (pair[0] or "", pair[1])))  # pragma: no mutate: any order is one
 
     def _countries(self, document: Mapping[str, object]) -> tuple[str, ...] | None:
         at = f"{_PATH}.no_assessment_in"
@@ -243,12 +261,12 @@ class OfficerReader:
                 max_age = parse_max_age(document["max_age"])
             except ValueError as error:
                 self._reader.note(f"{path}.max_age", str(error))
-        number = whole_numbers(document.get("number"))
+        number: Any = whole_numbers(document.get("number"))
         if "number" in document and (type(number) is not int or number < 1):
             self._reader.note(f"{path}.number", "expected a whole number of at least 1")
         if not document:
             self._reader.note(path, "expected `max_age`, `number` or both")
-        return Kept(max_age, number if type(number) is int else None)
+        return Kept(max_age, number)
 
     def _text(self, document: Mapping[str, object], path: str, key: str) -> str | None:
         text = document.get(key)

@@ -23,7 +23,7 @@ from airflow_consent_retl.consent.sources import (
     parse_source_document,
 )
 from airflow_consent_retl.consent.strict_json import JsonObject
-from airflow_consent_retl.errors import PolicyError, Problem
+from airflow_consent_retl.errors import PolicyError
 
 if TYPE_CHECKING:
     from airflow_consent_retl.consent.document_reader import DocumentReader
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _COLUMN = BooleanColumn.__name__
 _ROW = "RowConsent"
+_KINDS: tuple[type[ExternalConsent], ...] = (ConsentSource, SuppressionList, IdentityLinks)
 _ALSO_REQUIRED: dict[type, tuple[str, ...]] = {IdentityLinks: ("identifier",)}
 
 
@@ -58,22 +59,21 @@ def read_sources(
     path: str,
     key: str,
     *,
-    kinds: tuple[type[ExternalConsent], ...] = (ConsentSource, SuppressionList, IdentityLinks),
+    only: type[ExternalConsent] | None = None,
 ) -> tuple[ExternalConsent, ...]:
-    """Return the sources under a key, and note every problem. Where only one kind is possible, `format` is optional."""
+    """Return the sources under a key, and note every problem. With `only` one possible kind, `format` is optional."""
     found: list[ExternalConsent] = []
-    named = {kind.__name__: kind for kind in kinds}
+    named = {kind.__name__: kind for kind in (_KINDS if only is None else (only,))}
     for index, raw in enumerate(reader.filled_list(document, path, key)):
         at = f"{path}.{key}[{index}]"
         given = reader.an_object(raw, at)
         if given is None:
             continue
         note_repeated(reader, given, at)
-        default = kinds[0].__name__
-        if len(kinds) > 1 and "format" not in given:
+        if only is None and "format" not in given:
             reader.note(at, "key `format` is missing")
             continue
-        kind = named[reader.choice(given, at, "format", tuple(named), default)]
+        kind = named[reader.choice(given, at, "format", tuple(named), next(iter(named)))]
         known = [field.name for field in fields(kind)]
         before = len(reader.problems)
         # Repeated keys are noted already.
@@ -109,7 +109,11 @@ def note_repeated(reader: DocumentReader, value: object, path: str) -> None:
 
 def _note_all(reader: DocumentReader, error: PolicyError, path: str, *, prefix: str) -> None:
     for problem in error.problems:
-        reader.problems.append(Problem(path + problem.path.removeprefix(prefix), problem.message))
+        if problem.path.startswith(prefix):
+            reader.note(path + problem.path.removeprefix(prefix), problem.message)
+        else:
+            # A format names its own parameters, which are no place of the document.
+            reader.note(path, f"{problem.path}: {problem.message}")
 
 
 def _mapping(document: Any) -> dict[str, Any]:
@@ -127,5 +131,5 @@ def _entry(entry: Any) -> Any:
     if isinstance(entry, Mapping) and entry.get("format") in WAYS:
         return {**entry, "parts": [_entry(part) for part in entry["parts"]]}
     if isinstance(entry, Mapping) and entry.get("format") == Recorded.__name__:
-        return {"time": None, "notice_version": None, **entry, "signal": _entry(entry["signal"])}
+        return {**entry, "signal": _entry(entry["signal"])}
     return entry

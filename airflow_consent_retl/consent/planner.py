@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from airflow_consent_retl.consent.document import parse_destination
+from airflow_consent_retl.consent.destination_name import parse_destination
 from airflow_consent_retl.consent.formats.boolean_column import BooleanColumn
 from airflow_consent_retl.consent.formats.literals import Literals
 from airflow_consent_retl.consent.formats.opt_out import OptOut

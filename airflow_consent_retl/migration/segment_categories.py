@@ -22,12 +22,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from airflow_consent_retl.consent import PolicyDocument, parse_policy
-from airflow_consent_retl.consent.document import (
-    DESTINATION_CHARACTERS,
-    ID_CHARACTERS,
-    NAME_CHARACTERS,
-    parse_destination,
-)
+from airflow_consent_retl.consent.destination_name import DESTINATION_CHARACTERS, parse_destination
+from airflow_consent_retl.consent.document import ID_CHARACTERS, NAME_CHARACTERS
 from airflow_consent_retl.consent.document_reader import DocumentReader
 from airflow_consent_retl.consent.json_path import child, type_name
 from airflow_consent_retl.consent.strict_json import MalformedJsonError, read_json

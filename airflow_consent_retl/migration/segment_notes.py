@@ -19,7 +19,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_consent_retl.consent.document import parse_destination
+from airflow_consent_retl.consent.destination_name import parse_destination
 from airflow_consent_retl.consent.document_reader import DocumentReader
 from airflow_consent_retl.consent.json_path import child, type_name
 from airflow_consent_retl.consent.policy import base_of

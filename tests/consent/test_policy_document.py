@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_consent_retl.consent import ConsentPolicy, DestinationRule, base_of, parse_policy
+from airflow_consent_retl.consent.destination_name import parse_destination
 from airflow_consent_retl.errors import PolicyError
 
 CASES = Path(__file__).parents[1] / "cases"
@@ -231,3 +232,9 @@ def test_a_destination_without_its_instance_is_misspelt_if_only_instances_are_na
     assert policy.misspelt("google_ads") == "google_ads:emea"
     assert policy.misspelt("google_ads:eema") == "google_ads:emea"
     assert policy.misspelt("google_ads:japan") is None
+
+
+def test_a_destination_has_up_to_a_hundred_characters() -> None:
+    assert parse_destination("a" * 100) == "a" * 100
+    with pytest.raises(ValueError, match=r"^a destination has at most 100 characters, found 101$"):
+        parse_destination("a" * 101)
