@@ -23,6 +23,7 @@ pytest_plugins = [
     "support.bigquery_server",
     "support.browser",
     "support.long_tests",
+    "support.process_groups",
 ]
 
 _HOME = Path(tempfile.mkdtemp(prefix="consent-retl-tests-"))

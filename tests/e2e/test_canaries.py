@@ -51,6 +51,7 @@ def test_the_sweep_finds_a_value_that_is_there(airflow: Airflow, vendor: Receive
     assert found == list(map(str, places))
 
 
+@pytest.mark.samples(2)
 @pytest.mark.parametrize("dag_id", ["webhook", "table", "files", "own_tasks", "sync_variable"])
 def test_nothing_personal_is_kept_after_success(
     airflow: Airflow, vendor: Receiver, crm: Path, tmp_path: Path, dag_id: str
@@ -61,6 +62,7 @@ def test_nothing_personal_is_kept_after_success(
     assert leaks(airflow, run, tmp_path) == []
 
 
+@pytest.mark.samples(3)
 @pytest.mark.parametrize(
     "dag_id", ["broken_query", "duplicate_ids", "column_twice", "guarded", "wrong_destination", "too_old"]
 )
@@ -84,6 +86,7 @@ def quoting(code: int) -> Answer:
     return says({"errors": errors, "message": f"bad row {FIRST.user_id}"}, code)
 
 
+@pytest.mark.samples(4)
 @pytest.mark.parametrize(
     "answer",
     [

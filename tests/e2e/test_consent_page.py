@@ -99,6 +99,7 @@ def test_the_dag_sends_the_people_whom_all_records_permit(airflow: Airflow, vend
     assert CANARY not in run.output
 
 
+@pytest.mark.long
 def test_a_withdrawal_in_the_history_reaches_the_vendor_with_the_next_run(
     airflow: Airflow, vendor: Receiver, recorded: Path
 ) -> None:
@@ -112,6 +113,7 @@ def test_a_withdrawal_in_the_history_reaches_the_vendor_with_the_next_run(
     assert [row["id"] for rows in vendor.removed.values() for row in rows] == [id_of("yes")]
 
 
+@pytest.mark.long
 def test_a_policy_that_would_release_many_stops_the_task(
     airflow: Airflow, vendor: Receiver, recorded: Path, repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,6 +49,7 @@ def run_of_day(airflow: Airflow, day: int) -> tuple[str, dict[str, str], str]:
     return str(run.state), dict(states), unwrapped(printed.out + printed.err)
 
 
+@pytest.mark.long
 def test_a_backfill_of_an_older_day_is_refused_by_the_date_of_its_run(airflow: Airflow, crm: Path) -> None:
     newest, _, _ = run_of_day(airflow, 27)
 

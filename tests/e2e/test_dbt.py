@@ -37,6 +37,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DbtProject:
     return project
 
 
+@pytest.mark.long
 def test_a_dbt_project_is_synced_exposed_and_tested(
     airflow: Airflow, shop: DbtProject, vendor: Receiver, crm: Path, tmp_path: Path
 ) -> None:

@@ -79,6 +79,7 @@ def change(warehouse: Path, number: int, column: str, value: str) -> None:
         connection.execute(f"UPDATE people SET {column} = ? WHERE user_id = ?", [value, f"{CANARY}-id-{number:04d}"])
 
 
+@pytest.mark.long
 def test_events_tell_each_persons_consent_for_three_days_and_stay_where_it_is_withdrawn(
     airflow: Airflow, google: DataManager, warehouse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,6 +88,7 @@ def test_a_task_of_ones_own_receives_exactly_the_permitted_rows(airflow: Airflow
     }
 
 
+@pytest.mark.samples(1)
 @pytest.mark.parametrize("dag_id", ["sync_variable", "sync_connection", "sync_file", "sync_inline"])
 def test_a_sync_feeds_every_destination_wherever_the_policy_is(
     airflow: Airflow, vendor: Receiver, crm: Path, tmp_path: Path, dag_id: str

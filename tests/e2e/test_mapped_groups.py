@@ -39,6 +39,7 @@ def loads(airflow: Airflow, run: DagRunResult) -> dict[int, str]:
     return dict(airflow.query(sql, run.run_id))
 
 
+@pytest.mark.long
 def test_a_mapped_group_keeps_each_part_in_its_own_sync(
     airflow: Airflow, crm: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

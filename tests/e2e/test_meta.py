@@ -48,6 +48,7 @@ def failed(run: DagRunResult) -> list[str]:
     return [task for task, state in run.tasks.items() if state == "failed"]
 
 
+@pytest.mark.long
 def test_an_audience_follows_consent_for_three_days_and_says_loudly_that_it_is_flagged(
     airflow: Airflow, meta: MetaApi, warehouse: Path, tmp_path: Path
 ) -> None:
@@ -93,6 +94,7 @@ def test_an_audience_follows_consent_for_three_days_and_says_loudly_that_it_is_f
         assert leaks(airflow, run, tmp_path) == []
 
 
+@pytest.mark.long
 def test_events_follow_consent_for_three_days_and_are_never_counted_twice(
     airflow: Airflow, meta: MetaApi, warehouse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ from support.servers import Receiver
 pytestmark = pytest.mark.usefixtures("warehouse", "policy")
 
 
+@pytest.mark.samples(3)
 @pytest.mark.parametrize(
     ("meddling", "message"),
     [

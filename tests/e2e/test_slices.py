@@ -37,6 +37,7 @@ def withdraw(customers: Path, *numbers: int) -> None:
             connection.execute("UPDATE customers SET ads_ok = FALSE WHERE user_id = ?", [f"{CANARY}-{number}"])
 
 
+@pytest.mark.long
 def test_every_permitted_row_arrives_once_and_nothing_personal_is_kept(
     airflow: Airflow, customers: Path, vendor: Receiver, tmp_path: Path
 ) -> None:

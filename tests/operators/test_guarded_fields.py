@@ -99,6 +99,7 @@ def test_a_wrong_word_about_fields_that_are_not_sent_is_refused(
     assert vendor.received == []
 
 
+@pytest.mark.diagonal("nulls")
 @pytest.mark.parametrize("mode", ["mirror", "upsert", "insert", "full"])
 @pytest.mark.parametrize("nulls", ["null", "omit"])
 def test_a_withdrawn_field_is_cleared_at_a_receiver_that_merges(
@@ -117,6 +118,7 @@ def test_a_withdrawn_field_is_cleared_at_a_receiver_that_merges(
     assert merged == {0: {"id": 0, "phone": None}, 1: {"id": 1, "phone": "+491"}}
 
 
+@pytest.mark.diagonal("mode")
 @pytest.mark.parametrize("mode", ["mirror", "insert"])
 @pytest.mark.parametrize("database", ["sqlite", "duckdb", "postgres"])
 def test_a_withdrawn_field_is_cleared_in_a_table_that_keeps_other_values(

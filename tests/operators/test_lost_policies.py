@@ -107,6 +107,7 @@ def restored_as_documented_before(crm: Officer) -> None:
 LOSSES: list[Callable[[Officer], None]] = [emptied, emptied_of_this_sync, without_its_newest_policy]
 
 
+@pytest.mark.diagonal("lose")
 @pytest.mark.parametrize("lose", LOSSES)
 @pytest.mark.parametrize("looser", LOOSER.values(), ids=list(LOOSER))
 def test_a_filter_compares_with_the_policy_that_its_last_record_names(

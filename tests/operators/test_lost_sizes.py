@@ -149,6 +149,7 @@ def test_a_lost_size_is_logged_and_written_again(sync: ListedSync, capfd: pytest
     assert "does not have its size" not in unwrapped(capfd.readouterr().out)
 
 
+@pytest.mark.samples(2)
 @pytest.mark.parametrize("lose", LOSSES)
 def test_a_load_compares_with_the_ledger_where_the_records_are_lost_too(
     sync: ListedSync, lose: Callable[[ListedSync], None]

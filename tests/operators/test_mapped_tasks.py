@@ -197,6 +197,7 @@ LISTS = [
 ]
 
 
+@pytest.mark.samples(3)
 @pytest.mark.parametrize(("before", "after", "moved"), LISTS)
 def test_a_list_that_was_shifted_is_refused_by_its_first_task_too(
     crm: CrmSync, before: list[str], after: list[str], moved: set[int]
@@ -229,6 +230,7 @@ BOTH_AT_ONCE = [
 ]
 
 
+@pytest.mark.samples(3)
 @pytest.mark.parametrize(("before", "after", "refused"), BOTH_AT_ONCE)
 def test_an_edit_and_a_shift_in_one_change_are_refused_until_the_edit_is_undone(
     crm: CrmSync, before: list[str], after: list[str], refused: set[int]
@@ -282,6 +284,7 @@ EDITS = [
 ]
 
 
+@pytest.mark.samples(2)
 @pytest.mark.parametrize(("before", "after"), EDITS)
 def test_a_list_that_grew_at_its_end_or_whose_queries_were_edited_goes_on(
     crm: CrmSync, before: list[str], after: list[str]

@@ -2,8 +2,10 @@
 
 `@pytest.mark.long` marks a test that takes long and shows a promise at one more place, or in a whole program.
 `@pytest.mark.diagonal("place")` thins out a product of cases and places: `make test` runs each case at one of its
-places, and the places take turns; all others are marked `long`. The choice depends only on names and positions, so each
-run of `make test` is the same. Tests of a marked module that have no such parameter always run.
+places, and the places take turns; all others are marked `long`.
+`@pytest.mark.samples(3)` keeps three of a test's cases, the first, the last and one between; the others are `long`.
+The choices depend only on names and positions, so each run of `make test` is the same. Tests of a marked module that
+have no such parameter always run.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import pytest
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is not on the diagonal, before pytest selects by markers."""
+    _keep_samples(items)
     products: dict[str, dict[str, list[pytest.Item]]] = defaultdict(lambda: defaultdict(list))
     for item in items:
         for marker in item.iter_markers("diagonal"):
@@ -29,6 +32,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             for item in case:
                 if item is not chosen:
                     item.add_marker(pytest.mark.long)
+
+
+def _keep_samples(items: list[pytest.Item]) -> None:
+    tests: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        if item.get_closest_marker("samples"):
+            tests[item.nodeid.partition("[")[0]].append(item)
+    for cases in tests.values():
+        marker = cases[0].get_closest_marker("samples")
+        assert marker is not None
+        (count,) = marker.args
+        kept = {position * (len(cases) - 1) // max(1, count - 1) for position in range(count)}
+        for position, item in enumerate(cases):
+            if position not in kept:
+                item.add_marker(pytest.mark.long)
 
 
 def _case(item: pytest.Item, place: str) -> str:

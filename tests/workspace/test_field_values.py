@@ -84,6 +84,7 @@ def test_the_rows_of_both_workspaces_have_the_same_values(
     assert "canary" not in json.dumps([row["contacts"] for row in withheld], default=str)
 
 
+@pytest.mark.long
 def test_a_changed_answer_leaves_the_warehouse_and_an_unchanged_row_does_not(
     answering: list[Sync], change: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -108,6 +108,7 @@ def test_a_guard_stops_the_run_and_explicit_withdrawals_are_carried_out(
     both(syncs)
 
 
+@pytest.mark.samples(1)
 @pytest.mark.parametrize(
     ("drift", "reason"),
     [

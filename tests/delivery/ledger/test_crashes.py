@@ -17,6 +17,7 @@ STEPS = [
 ]
 
 
+@pytest.mark.diagonal("new_ledger_url")
 @pytest.mark.parametrize("done", range(len(STEPS) + 1))
 def test_the_next_try_goes_on_from_whichever_step_was_the_last(ledger_url: str, done: int) -> None:
     with workers(ledger_url) as (worker,):
@@ -35,6 +36,7 @@ def test_the_next_try_goes_on_from_whichever_step_was_the_last(ledger_url: str, 
     assert ends == {0: [], 1: [], 2: [False], 3: [True, False]}.get(done, [True, True])
 
 
+@pytest.mark.diagonal("new_ledger_url")
 def test_a_worker_killed_anywhere_in_a_transaction_leaves_all_of_it_or_nothing(ledger_url: str) -> None:
     for pause_s in (0.0, 0.013, 0.031, 0.057, 0.083, 0.119):
         with workers(ledger_url) as (worker,):

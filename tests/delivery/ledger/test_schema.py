@@ -20,6 +20,7 @@ def raw_engine(url: str) -> sa.Engine:
     return sa.create_engine(url)
 
 
+@pytest.mark.diagonal("new_ledger_url")
 def test_processes_that_open_a_new_ledger_together_make_it_once(new_ledger_url: Callable[[], str]) -> None:
     with workers(new_ledger_url(), 3) as started:
         for _ in range(8):
