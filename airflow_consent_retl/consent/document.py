@@ -174,7 +174,7 @@ class _PolicyReader(DocumentReader):
             names += [name for guard in found if guard is not None for name in (guard.name, *guard.aliases)]
             if len(set(names)) < len(names):
                 self.note(at, "expected the names of fields, each once")
-            elif destination is not None and None not in found:
+            elif destination is not None:
                 guarded[destination] = tuple(sorted(names))
                 self.guarded_at.setdefault(destination, at)
                 if found:

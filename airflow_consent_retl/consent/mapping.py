@@ -16,7 +16,7 @@ from airflow_consent_retl.consent.formats.literals import Literals
 from airflow_consent_retl.consent.freshness import EpochTime, column_of, time_problems
 from airflow_consent_retl.consent.json_path import child, type_name
 from airflow_consent_retl.consent.policy import Category, CategoryId
-from airflow_consent_retl.consent.signals import CategorySignal, WholeConsent, column_problems, require
+from airflow_consent_retl.consent.signals import CategorySignal, WholeConsent, is_column, require
 from airflow_consent_retl.consent.switches import RowSwitches
 from airflow_consent_retl.errors import PolicyError, Problem
 
@@ -63,10 +63,13 @@ class RowConsent:
         gpc: str | Literals | None = None,
         switches: RowSwitches | None = None,
     ) -> None:
+        columns: dict[str, object] = {"notice_version": notice_version, "region": region}
+        if isinstance(gpc, str):
+            columns["gpc"] = gpc
         problems = [
             Problem(f"consent.{name}", "expected the name of a column")
-            for name, column in (("notice_version", notice_version), ("region", region), ("gpc", gpc))
-            if isinstance(column, str | None) and column is not None and column_problems(column, "consent")
+            for name, column in columns.items()
+            if column is not None and not is_column(column)
         ]
         problems += time_problems(time, "consent.time")
         if not isinstance(gpc, str | Literals | BooleanColumn | None):

@@ -12,8 +12,11 @@ from airflow_consent_retl.consent import (
     CategoryId,
     ConsentObject,
     ConsentObjectKey,
+    EpochTime,
+    ExcludedDestinations,
     Literals,
     Recorded,
+    RowConsent,
     parse_consent_mapping,
 )
 from airflow_consent_retl.errors import PolicyError
@@ -96,3 +99,67 @@ def test_refuses_every_invalid_entry() -> None:
 def test_names_a_type_that_json_does_not_have() -> None:
     with pytest.raises(PolicyError, match=r"found a set @ consent\.C0004"):
         parse_consent_mapping({"C0004": {"ads_ok"}})  # type: ignore[dict-item]
+
+
+COLUMN = "expected the name of a column"
+TIME = "expected the name of a column, or EpochTime for numbers"
+
+
+@pytest.mark.parametrize(
+    ("row", "problems"),
+    [
+        (
+            {"time": "", "notice_version": 7, "region": "", "gpc": "", "switches": "off"},
+            [
+                f"{COLUMN} @ consent.notice_version",
+                f"{COLUMN} @ consent.region",
+                f"{COLUMN} @ consent.gpc",
+                f"{TIME} @ consent.time",
+                "expected IntegrationsObject or ExcludedDestinations, found text @ consent.switches",
+            ],
+        ),
+        ({"gpc": 7}, ["expected a column or Literals, found a number @ consent.gpc"]),
+        (
+            {"gpc": Literals("gpc", granted=("1",), expired=("0",))},
+            ["Global Privacy Control does not expire: remove `expired` @ consent.gpc"],
+        ),
+        (
+            {"categories": RowConsent({"C0004": "ads_ok"})},
+            ["a RowConsent cannot contain another @ consent.categories"],
+        ),
+        (
+            {"categories": parse_consent_mapping({"C0004": "ads_ok"})},
+            ["a ConsentMapping cannot contain another @ consent.categories"],
+        ),
+    ],
+)
+def test_a_mapping_of_a_row_names_every_wrong_parameter(row: dict[str, Any], problems: list[str]) -> None:
+    with pytest.raises(PolicyError) as caught:
+        RowConsent(**{"categories": {"C0004": "ads_ok"}, **row})
+
+    assert [str(problem) for problem in caught.value.problems] == problems
+
+
+def test_a_mapping_of_a_row_has_every_parameter_and_a_category_may_have_its_own() -> None:
+    gpc = Literals("gpc", granted=("1",))
+    switches = ExcludedDestinations("off")
+    own = Recorded("ads_ok", time="ads_at", notice_version="ads_notice")
+
+    mapping = parse_consent_mapping(
+        RowConsent(
+            {"C0002": "stats_ok", "C0004": own},
+            time=EpochTime("at", "s"),
+            notice_version="notice",
+            region="country",
+            gpc=gpc,
+            switches=switches,
+        )
+    )
+
+    assert (mapping.region, mapping.gpc, mapping.switches) == ("country", gpc, switches)
+    assert mapping.records_for(ADS) == (own,)
+    assert mapping.records_for(STATS) == (Recorded("stats_ok", time=EpochTime("at", "s"), notice_version="notice"),)
+    assert mapping.columns == (
+        "stats_ok", "ads_ok", "ads_at", "ads_notice", "at", "notice", "country", "gpc", "off",
+    )  # fmt: skip
+    assert parse_consent_mapping(RowConsent({"C0004": "ads_ok"}, gpc="gpc")).gpc == BooleanColumn("gpc")

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pytest
 
-from airflow_consent_retl.consent import JsonList, JsonListItem, JsonMap, JsonPath
+from airflow_consent_retl.consent import JsonList, JsonListItem, JsonMap, JsonPath, OneTrustPurpose, OneTrustPurposes
 from airflow_consent_retl.errors import PolicyError
 
 STATES: dict[str, Any] = {"granted": ("y",), "denied": ("n",), "unknown": ("u",), "expired": ("x",)}
@@ -21,6 +21,12 @@ def test_each_category_is_read_with_every_declared_parameter(key_by: Literal["id
         "doc", key, path=("a", "b"), id=("meta", "id"), state=("meta", "on"), **STATES
     )
     assert of_map.for_category("C0004", "Advertising") == JsonPath("doc", ("a", "b", key, "state", "on"), **STATES)
+
+
+def test_the_purposes_of_onetrust_are_read_where_all_of_them_are() -> None:
+    purpose = OneTrustPurposes("doc", ("body", "profiles")).for_category("P1", "Advertising")
+
+    assert purpose == OneTrustPurpose("doc", "P1", path=("body", "profiles"))
 
 
 def test_an_entry_of_a_list_has_an_id_and_says_whether_it_is_enabled() -> None:
@@ -38,3 +44,11 @@ def test_the_id_and_the_state_of_an_entry_are_two_values(id_: str, state: Any) -
         "the id of an entry and its state are two values @ JsonList.state"
     ]
     assert JsonList("doc", id="meta.id", state="meta.on").state == ("meta", "on")
+
+
+@pytest.mark.parametrize(
+    ("path", "keys"), [("", ()), ("a.b", ("a", "b")), (["a.b", "c"], ("a.b", "c")), ([], ()), (("a",), ("a",))]
+)
+def test_a_path_is_dotted_text_or_keys_one_by_one(path: Any, keys: tuple[str, ...]) -> None:
+    assert JsonMap("doc", path=path) == JsonMap("doc", path=keys)
+    assert JsonMap("doc", path=path).path == keys

@@ -21,6 +21,8 @@ from airflow_consent_retl.consent import (
     FirstOf,
     GrantedId,
     GrantedIds,
+    JsonPath,
+    OneTrustPurpose,
     OptanonConsent,
     OptanonConsentGroup,
     OptOut,
@@ -250,3 +252,19 @@ def test_under_opt_out_only_an_object_without_any_spelling_of_the_key_is_silent(
         ConsentStatus.INVALID,
         ConsentStatus.UNKNOWN,
     )
+
+
+def test_a_yes_stays_a_yes_whatever_resembles_its_key() -> None:
+    signal = signal_of({"C0004": OneTrustPurpose("doc", "P1", topic="social", path=())})
+    topics = [{"integrationKey": "social", "value": True}, {"integrationKey": "Social", "value": False}]
+    purpose = {"purposeId": "P1", "profileFields": {"TransactionStatus": "ACTIVE"}, "topics": topics}
+
+    assert status(signal, json.dumps([purpose])) is ConsentStatus.GRANTED
+    assert status(signal, json.dumps([{**purpose, "topics": topics[1:]}])) is ConsentStatus.INVALID
+
+
+@pytest.mark.parametrize("key", [ConsentObjectKey("doc", ("ads",)), JsonPath("doc", "ads")])
+def test_nothing_resembles_a_key_where_nothing_can_be_read(key: ConsentObjectKey | JsonPath) -> None:
+    assert [key.has_near_key(text) for text in ("{", "[]", '{"ads": true}', '{"Ads": true}')] == [
+        False, False, False, True,
+    ]  # fmt: skip

@@ -26,8 +26,10 @@ from airflow_consent_retl.consent import (
     EpochTime,
     ExcludedDestinations,
     FirstOf,
+    GppUs,
     IdentityLinks,
     IntegrationsObject,
+    Literals,
     MostRestrictive,
     NoticeVersion,
     OptOut,
@@ -260,3 +262,23 @@ def test_opt_outs_are_made_of_one_record_for_each_category() -> None:
         lambda: OptOut(ConsentObjectKey("doc", ("categoryPreferences", "C1"), "denied"))
     )
     assert OptOuts(ConsentObject("doc"), ["C1"]).false_is_yes is False
+
+
+@pytest.mark.parametrize(
+    ("signal", "problem"),
+    [
+        (
+            GppUs("gpp", section="usca", opt_outs=["SaleOptOut"]),
+            "GppUs itself says what a yes is and cannot be turned round",
+        ),
+        (OptOut("off"), "OptOut itself says what a yes is and cannot be turned round"),
+        (ConsentObjectKey("doc", ("C1",), "denied"), 'remove missing="denied": a missing key is no answer'),
+        (
+            Literals("ads", granted=("y",), expired=("x",)),
+            "an objection does not expire: list these values as granted or unknown",
+        ),
+        (ConsentObject("doc"), "expected a column or the format of one category, found a ConsentObject"),
+    ],
+)
+def test_what_cannot_be_turned_round_says_why(signal: Any, problem: str) -> None:
+    assert problems_of(lambda: OptOut(signal)) == [f"{problem} @ OptOut.signal"]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -39,6 +38,11 @@ def test_consent_to_every_purpose_and_the_vendor_grants(as_ranges: bool, multipl
     text = tcf(bits, disclosed(vendors, as_ranges=as_ranges), publisher(), multiple=multiple)
 
     assert ADS.read(text) is ConsentStatus.GRANTED
+
+
+@pytest.mark.parametrize("custom", [0, 1, 63])
+def test_a_publisher_may_have_up_to_63_purposes_of_its_own(custom: int) -> None:
+    assert ADS.read(tcf(core(consented=(1, 3, 4)), disclosed(), publisher(custom=custom))) is ConsentStatus.GRANTED
 
 
 @pytest.mark.parametrize(
@@ -298,36 +302,45 @@ def test_no_arbitrary_text_raises_or_grants(text: str) -> None:
     assert ADS.read(text) is ConsentStatus.INVALID
 
 
+PURPOSES = "expected a tuple of purposes, 1 to 24"
+NEED_CONSENT = "purposes 1 and 3 to 6 need consent @ TcfString.legitimate_interest"
+
+
 @pytest.mark.parametrize(
-    ("make", "paths"),
+    ("given", "problems"),
     [
-        (lambda: TcfString("", purposes=(1,), vendor=1), ["TcfString.column"]),
-        (lambda: TcfString("x", purposes=(), vendor=1), ["TcfString.purposes"]),
-        (lambda: TcfString("x", purposes=(0,), vendor=1), ["TcfString.purposes"]),
-        (lambda: TcfString("x", purposes=(25,), vendor=1), ["TcfString.purposes"]),
-        (lambda: TcfString("x", purposes=(True,), vendor=1), ["TcfString.purposes"]),
-        (lambda: TcfString("x", purposes=(1, 1), vendor=1), ["TcfString.purposes"]),
-        (lambda: TcfString("x", purposes=(2,), vendor=1, legitimate_interest=(2,)), ["TcfString"]),
-        (lambda: TcfString("x", purposes=(1,), vendor=1, legitimate_interest=(3,)), ["TcfString.legitimate_interest"]),
-        (lambda: TcfString("x", purposes=(2,), vendor=1, legitimate_interest=(1,)), ["TcfString.legitimate_interest"]),
+        ({"column": ""}, ["expected the name of a column @ TcfString.column"]),
+        ({"purposes": ()}, ["expected at least one purpose @ TcfString.purposes"]),
+        ({"purposes": (0,)}, [f"{PURPOSES} @ TcfString.purposes"]),
+        ({"purposes": (25,)}, [f"{PURPOSES} @ TcfString.purposes"]),
+        ({"purposes": (True,)}, [f"{PURPOSES} @ TcfString.purposes"]),
+        ({"purposes": (1, 1)}, ["a purpose is declared twice @ TcfString.purposes"]),
+        ({"purposes": (2,), "legitimate_interest": (2,)}, ["a purpose cannot have two legal bases @ TcfString"]),
+        ({"legitimate_interest": (3,)}, [NEED_CONSENT]),
+        ({"purposes": (2,), "legitimate_interest": (1,)}, [NEED_CONSENT]),
+        ({"legitimate_interest": ("a",)}, [f"{PURPOSES} @ TcfString.legitimate_interest"]),
+        ({"legitimate_interest": 2}, [f"{PURPOSES} @ TcfString.legitimate_interest"]),
+        ({"vendor": 0}, ["expected the number of a vendor, 1 to 65535 @ TcfString.vendor"]),
+        ({"vendor": 65_536}, ["expected the number of a vendor, 1 to 65535 @ TcfString.vendor"]),
         (
-            lambda: TcfString("x", purposes=(1,), vendor=1, legitimate_interest=cast("Any", ("a",))),
-            ["TcfString.legitimate_interest"],
+            {"disclosed": "no", "oldest_policy": 64},
+            [
+                "expected `by_date`, `required` or `if_present` @ TcfString.disclosed",
+                "expected a number from 0 to 63 @ TcfString.oldest_policy",
+            ],
         ),
-        (
-            lambda: TcfString("x", purposes=(1,), vendor=1, legitimate_interest=cast("Any", 2)),
-            ["TcfString.legitimate_interest"],
-        ),
-        (lambda: TcfString("x", purposes=(1,), vendor=0), ["TcfString.vendor"]),
-        (lambda: TcfString("x", purposes=(1,), vendor=65536), ["TcfString.vendor"]),
-        (
-            lambda: TcfString("x", purposes=(1,), vendor=1, disclosed="no", oldest_policy=64),
-            ["TcfString.disclosed", "TcfString.oldest_policy"],
-        ),
+        ({"oldest_policy": -1}, ["expected a number from 0 to 63 @ TcfString.oldest_policy"]),
     ],
 )
-def test_refuses_a_declaration_that_could_mislead(make: Callable[[], object], paths: list[str]) -> None:
+def test_refuses_a_declaration_that_could_mislead(given: dict[str, Any], problems: list[str]) -> None:
     with pytest.raises(PolicyError) as caught:
-        make()
+        TcfString(**{"column": "tc", "purposes": (1,), "vendor": 1, **given})
 
-    assert [problem.path for problem in caught.value.problems] == paths
+    assert [str(problem) for problem in caught.value.problems] == problems
+
+
+def test_the_first_and_the_last_of_what_exists_can_be_declared() -> None:
+    last = TcfString("tc", purposes=(1, 24), vendor=65_535, legitimate_interest=(2, 7), oldest_policy=63)
+
+    assert (last.purposes, last.vendor, last.legitimate_interest, last.oldest_policy) == ((1, 24), 65_535, (2, 7), 63)
+    assert TcfString("tc", purposes=(24,), vendor=1, oldest_policy=0).oldest_policy == 0

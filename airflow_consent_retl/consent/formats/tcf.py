@@ -25,7 +25,7 @@ _POLICY = slice(132, 138)
 _SERVICE_SPECIFIC = 138
 _CONSENTED, _ESTABLISHED = slice(152, 176), slice(176, 200)
 # The language of the texts, and the publisher's country.
-_LETTERS = (108, 114, 201, 207)
+_LETTERS = tuple(slice(letter, letter + 6) for letter in (108, 114, 201, 207))
 _HEADER_BITS = 213
 # Strings of earlier policies that were made after 30 September 2023 are invalid. Older strings exceed the maximum age
 # of consent.
@@ -133,7 +133,7 @@ class TcfString(CodedSignal):
             raise MalformedBitsError("a version of the policies before the oldest accepted one")
         if header[_SERVICE_SPECIFIC] != "1":
             raise MalformedBitsError("global scope, which no longer exists")
-        if any(header[letter : letter + 6] >= NO_LETTER for letter in _LETTERS):
+        if any(header[letter] >= NO_LETTER for letter in _LETTERS):
             raise MalformedBitsError("a language or a country that has no letters")
         consented, established = header[_CONSENTED], header[_ESTABLISHED]
         if established[0] == "1" or (policy >= _CONSENT_ONLY_SINCE and "1" in established[2:6]):
@@ -182,22 +182,25 @@ def disclosed_in(segments: Sequence[str], contains: ContainsVendor, kinds: Mappi
     Raises:
         MalformedBitsError: a segment is invalid, repeated, or of none of these kinds.
     """
-    found: dict[int, bool] = {}
+    seen: list[int | None] = []
+    is_disclosed: bool | None = None
     for text in segments:
         segment = Bits(text)
-        kind = kinds.get(segment.slice(3), 0)
-        if kind in found:
+        kind = kinds.get(segment.slice(3))
+        if kind in seen:
             raise MalformedBitsError("a repeated segment")
-        if kind in (_DISCLOSED, _ALLOWED):
-            found[kind] = contains(segment)
+        seen.append(kind)
+        if kind == _DISCLOSED:
+            is_disclosed = contains(segment)
+        elif kind == _ALLOWED:
+            contains(segment)
         elif kind == _PUBLISHER:
             segment.slice(2 * PURPOSES)
             segment.slice(2 * segment.number(6))
-            found[kind] = True
         else:
             raise MalformedBitsError("a segment of another kind")
         segment.end()
-    return found.get(_DISCLOSED)
+    return is_disclosed
 
 
 def restrictions(core: Bits, contains: ContainsVendor) -> dict[int, set[int]]:
