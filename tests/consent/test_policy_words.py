@@ -97,8 +97,12 @@ ANALYTICS = {"id": "C0002", "name": "Analytics", "destinations": ["webhook"]}
 
 
 TERMS = {
-    "regime": "opt_out", "regions": {"US-CA": "exempt", "DE": "opt_in"}, "max_age": "13 months",
-    "min_notice_version": "2.10", "reason": "own", "owner": "legal",
+    "regime": "opt_out",
+    "regions": {"US-CA": "exempt", "DE": "opt_in"},
+    "max_age": "13 months",
+    "min_notice_version": "2.10",
+    "reason": "own",
+    "owner": "legal",
 }
 
 
