@@ -28,7 +28,7 @@ demo-bigquery: $(VENV)/.all $(BIGQUERY)/.made
 # Tests wait for servers and for times, so more processes than cores end sooner.
 WORKERS ?= $(shell expr $$(nproc) '*' 2)
 # Bytecode is written even where the machine says otherwise: tests start hundreds of processes.
-PYTEST = PYTHONDONTWRITEBYTECODE= $(if $(MEMORY),TMPDIR=$(MEMORY)) $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
+PYTEST = PYTHONDONTWRITEBYTECODE= $(if $(MEMORY),TMPDIR=$(MEMORY)) $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 environments: $(VENV)/.all $(VENV)/.browser $(FAKESNOW)/.made $(BIGQUERY)/.made $(STORAGE)/.made $(DBT)/.made
 

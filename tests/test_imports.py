@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from airflow_consent_retl import destinations
 from airflow_consent_retl.operators.face import MODULES
 
@@ -202,6 +204,7 @@ except Exception:
 """
 
 
+@pytest.mark.long
 def test_importing_every_module_asks_no_backend_for_a_variable_or_a_connection(tmp_path: Path) -> None:
     asked = tmp_path / "asked.txt"
     asked.touch()

@@ -118,6 +118,7 @@ def test_each_example_prints_what_the_page_shows(run: Run, folder: Path, server:
     assert server.people == {}
 
 
+@pytest.mark.long
 def test_the_installed_script_runs_an_example(folder: Path) -> None:
     script = Path(sys.executable).with_name("consent-retl")
     (command, shown), *_ = examples()

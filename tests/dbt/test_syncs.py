@@ -143,6 +143,7 @@ print(sorted({"duckdb", "ibis", "pandas", "pyarrow", "sqlalchemy", "sqlglot", "y
 WITHOUT = PARSED.replace('consent_sync.from_dbt(Path(sys.argv[1]), model="customers", conn_id="w", prune=False)', "...")
 
 
+@pytest.mark.long
 def test_parsing_a_dag_with_a_dbt_model_loads_no_engine(tmp_path: Path) -> None:
     manifest = write_manifest(tmp_path, declaring({**META, "destinations": {"webhook": WEBHOOK}}))
 

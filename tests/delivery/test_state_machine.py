@@ -262,6 +262,7 @@ class Syncing(BetweenRuns):
 _EXAMPLES = int(os.environ.get("CONSENT_RETL_STATE_MACHINE_EXAMPLES", "0"))
 
 
+@pytest.mark.samples(2)
 @pytest.mark.parametrize(
     ("ledger", "rows", "examples"),
     [("sqlite", "files", 4), ("postgres", "files", 2), ("sqlite", "warehouse", 1), ("postgres", "warehouse", 1)],

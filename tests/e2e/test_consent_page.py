@@ -135,6 +135,7 @@ def test_the_format_of_ones_own_is_the_one_that_the_tests_run(repo: Path) -> Non
     assert shown == (repo / "tests" / "e2e" / "dags" / "our_formats.py").read_text()
 
 
+@pytest.mark.long
 def test_the_other_examples_run(
     airflow: Airflow, vendor: Receiver, recorded: Path, repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

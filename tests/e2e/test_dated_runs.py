@@ -85,6 +85,7 @@ def test_a_load_that_a_newer_one_overtook_is_skipped_and_the_run_succeeds(airflo
     assert people(crm) == {1, 4}
 
 
+@pytest.mark.long
 def test_of_mapped_tasks_of_one_sync_the_newest_decision_stays(airflow: Airflow, crm: Path) -> None:
     run = airflow.run("mapped", module="dated")
 

@@ -70,6 +70,7 @@ def run_dag(file: Path, dag_id: str) -> str:
     return str(dag_bag(str(file)).dags[dag_id].test().state)
 
 
+@pytest.mark.long
 def test_the_example_prints_what_the_page_shows_and_delivers_what_segment_would(
     airflow: Airflow, vendor: Receiver, folder: Path
 ) -> None:

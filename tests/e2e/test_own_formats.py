@@ -104,6 +104,7 @@ def test_a_withdrawal_between_filter_and_load_is_heard(airflow: Airflow, vendor:
     assert sent(vendor) == {id_of("yes again")}
 
 
+@pytest.mark.long
 def test_one_own_format_may_hold_all_categories(
     airflow: Airflow, vendor: Receiver, members: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +139,7 @@ def test_the_manifest_names_module_and_class_and_another_process_reads_it(
     assert "consent format `our_formats:ContactFlags`: module `our_formats` cannot be imported here" in refused.stderr
 
 
+@pytest.mark.long
 def test_a_report_explains_own_formats(airflow: Airflow, vendor: Receiver, members: Path) -> None:
     run = airflow.run("own_formats", module="own_formats")
     mapping = sys.modules["e2e_own_formats"].FLAGS

@@ -73,6 +73,7 @@ def test_every_permitted_row_arrives_once_and_nothing_personal_is_kept(
     assert len(vendor.applied_rows()) == 300
 
 
+@pytest.mark.long
 def test_after_a_slice_failed_the_fast_lane_removes_and_the_next_run_sends_what_is_left(
     airflow: Airflow, customers: Path, vendor: Receiver
 ) -> None:

@@ -160,6 +160,7 @@ def test_duckdb_finds_the_answers_of_the_case_file(duck: Path, values: tuple[Any
     assert dict(zip(history.expected, found, strict=True)) == history.expected
 
 
+@pytest.mark.long
 @settings(max_examples=10, deadline=None)
 @given(rows_of_history)
 def test_each_category_of_a_long_history_has_its_own_answer(rows: list[dict[str, Any]]) -> None:

@@ -121,6 +121,7 @@ except (AirflowFailException, errors.TransientError):
 """
 
 
+@pytest.mark.samples(1)
 @pytest.mark.parametrize(("error", "counted"), [("DestinationUnavailableError", 1), ("GuardError", 2)])
 def test_a_load_that_is_tried_again_is_not_counted_before_its_last_try(error: str, counted: int) -> None:
     packets = Packets()

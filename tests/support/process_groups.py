@@ -1,61 +1,51 @@
-"""Gives each test process whole files of tests, and keeps together what starts the same slow thing.
+"""Gives each test process whole files of tests, and keeps together the files that start the same slow thing.
 
-With `--dist loadgroup --no-loadscope-reorder`, a file of tests runs in one process. Tests for which Airflow runs a DAG,
-or which need the stand-in of a warehouse, or processes that are forked, are put together into a few groups: the
-first DAG run of a process takes seven seconds of a processor, each of the others five.
+With `--dist loadfile --no-loadscope-reorder`, a file of tests runs in one process. The first DAG run of a process takes
+seven seconds of a processor, the first query to the stand-in of a warehouse and the first forked process five each.
 """
 
 from __future__ import annotations
 
-import zlib
+import re
 from collections import Counter
+from functools import cache
+from pathlib import Path
 
 import pytest
-from xdist.scheduler import LoadScopeScheduling
+from xdist.scheduler import LoadFileScheduling
 
-# By the fixture that starts it. Two groups run DAGs, because all of them would keep one process busy for too long.
-_STARTED_BY = {
-    "airflow_db": ("airflow-0", "airflow-1"),
-    "snowflake_server": ("warehouses",),
-    "bigquery_server": ("warehouses",),
+_TESTS = Path(__file__).resolve().parents[1]
+# By what a file mentions.
+_GROUPS = {
+    r"\b(airflow_run|airflow_db)\b": "airflow",
+    r"\b(snowflake|bigquery)_(server|engine)\b|\bwarehouse: Engine\b": "warehouses",
+    r"\bsupport\.processes\b": "processes",
 }
-_WAREHOUSES = ("snowflake", "bigquery")
-_FORKING = ("run_program", "StartedProgram")
 
 
-class _WholeFiles(LoadScopeScheduling):  # type: ignore[misc]
-    """Hands out groups as they are marked, and files."""
+class _Groups(LoadFileScheduling):  # type: ignore[misc]
+    """Hands out groups of files, and files."""
 
     def _split_scope(self, nodeid: str) -> str:
-        group = nodeid.rpartition("@")[2] if nodeid.rfind("@") > nodeid.rfind("]") else ""
-        return group or nodeid.partition("::")[0]
+        file = nodeid.partition("::")[0]
+        return _group_of(_TESTS.parent / file) or file
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _WholeFiles | None:
-    """Make the scheduler of `--dist loadgroup`."""
-    return _WholeFiles(config, log) if config.getvalue("dist") == "loadgroup" else None
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _Groups | None:
+    """Make the scheduler of `--dist loadfile`."""
+    return _Groups(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the groups, and begin with them, then with the files that have the most tests: they end last."""
-    if not hasattr(config, "workerinput"):
-        return
-    groups = {item: _group_of(item) for item in items}
-    for item, group in groups.items():
-        if group:
-            item.add_marker(pytest.mark.xdist_group(group))
-    sizes = Counter(item.path for item in items)
-    items.sort(key=lambda item: (not groups[item], -sizes[item.path], str(item.path)))
+    """Begin with the groups, then with the files that have the most tests: they end last."""
+    if hasattr(config, "workerinput"):
+        sizes = Counter(item.path for item in items)
+        items.sort(key=lambda item: (not _group_of(item.path), -sizes[item.path], str(item.path)))
 
 
-def _group_of(item: pytest.Item) -> str:
-    for fixture in getattr(item, "fixturenames", ()):
-        if fixture in _STARTED_BY:
-            among = _STARTED_BY[fixture]
-            return among[zlib.crc32(str(item.path).encode()) % len(among)]
-    params = item.callspec.params.values() if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ()
-    if any(str(value).startswith(_WAREHOUSES) for value in params):
-        return "warehouses"
-    module = getattr(item, "module", None)
-    return "processes" if any(hasattr(module, name) for name in _FORKING) else ""
+@cache
+def _group_of(file: Path) -> str:
+    """Return the group of a file, or an empty text."""
+    text = file.read_text()
+    return next((group for pattern, group in _GROUPS.items() if re.search(pattern, text)), "")

@@ -51,6 +51,7 @@ STRICTER = {"categories": [GUARD, {**OTHER, "destinations": ["crm", "other"]}]}
 CLOSED = {"unmapped_destinations": "deny", "categories": [OTHER]}
 
 
+@pytest.mark.long
 def test_people_whom_only_a_stricter_policy_denies_did_not_withdraw_and_are_guarded(
     syncs: list[Sync], change: Callable[[str], None]
 ) -> None:
@@ -67,6 +68,7 @@ def test_people_whom_only_a_stricter_policy_denies_did_not_withdraw_and_are_guar
     assert len(syncs[0].people()) == 800 - counts[0]["removed"] > 0
 
 
+@pytest.mark.long
 def test_a_no_to_the_added_category_is_a_withdrawal_once_it_was_required(
     syncs: list[Sync], change: Callable[[str], None]
 ) -> None:

@@ -91,6 +91,7 @@ def test_who_withdraws_after_the_filter_is_withheld_in_the_plan_too(
         assert found["withheld_by_cause"] == {"consent_withdrawn": 1}
 
 
+@pytest.mark.long
 def test_a_limit_that_would_stop_the_run_is_in_the_plan_with_what_it_would_hold_back(
     syncs: list[Sync], change: Callable[[str], None], customers: Postgres
 ) -> None:
@@ -114,6 +115,7 @@ def test_a_limit_that_would_stop_the_run_is_in_the_plan_with_what_it_would_hold_
         assert len(sync.people()) == 799
 
 
+@pytest.mark.long
 def test_the_fast_lane_plans_what_it_then_removes(
     syncs: list[Sync], change: Callable[[str], None], customers: Postgres
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import pytest
 from support.postgres import Postgres
 from support.suppressing import suppress
 from support.warehouse_sync import FIELDS, Sync, in_staging
@@ -20,6 +21,7 @@ def ids(sync: Sync) -> set[Any]:
     return {row[0] for row in sync.people()}
 
 
+@pytest.mark.long
 def test_both_workspaces_withhold_and_remove_the_same_people(syncs: list[Sync], customers: Postgres) -> None:
     for sync in syncs:
         sync.run()
@@ -35,6 +37,7 @@ def test_both_workspaces_withhold_and_remove_the_same_people(syncs: list[Sync], 
     assert "forgotten" not in in_staging(customers)
 
 
+@pytest.mark.long
 def test_the_fast_lane_finds_them_in_both(syncs: list[Sync], customers: Postgres) -> None:
     for sync in syncs:
         sync.run()

@@ -53,6 +53,7 @@ def test_the_fast_lane_refuses_ids_whose_type_changed(syncs: list[Sync]) -> None
         assert "primary key `id` was " in refused(sync, sql=sql)
 
 
+@pytest.mark.long
 def test_the_fast_lane_says_how_many_of_the_delivered_it_found(
     syncs: list[Sync], change: Callable[[str], None]
 ) -> None:
@@ -80,6 +81,7 @@ def test_explicit_withdrawals_are_carried_out_even_if_most_people_are_not_in_the
         assert sync.withdraw(min_found_ratio=None)["removed"] == 0
 
 
+@pytest.mark.long
 @pytest.mark.diagonal("mode")
 @pytest.mark.parametrize("mode", ["mirror", "upsert", "insert", "full"])
 def test_a_load_removes_absent_people_in_every_mode_where_absence_is_a_withdrawal(
@@ -95,6 +97,7 @@ def test_a_load_removes_absent_people_in_every_mode_where_absence_is_a_withdrawa
         assert not {"c1", "c2", "c6"} & {row[0] for row in sync.people()}
 
 
+@pytest.mark.long
 def test_the_fast_lane_removes_absent_people_where_absence_is_a_withdrawal(
     syncs: list[Sync], change: Callable[[str], None]
 ) -> None:
@@ -110,6 +113,7 @@ def test_the_fast_lane_removes_absent_people_where_absence_is_a_withdrawal(
         assert sync.withdraw(sql=ONLY_YES, absent="withdrawn")["removed"] == 0
 
 
+@pytest.mark.long
 def test_a_wave_of_absences_is_held_back_by_the_guard(syncs: list[Sync], change: Callable[[str], None]) -> None:
     for sync in syncs:
         sync.run(sql=ONLY_YES)

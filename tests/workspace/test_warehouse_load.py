@@ -42,6 +42,7 @@ def test_every_run_brings_the_destination_to_the_same_state_by_the_same_changes(
     assert not {"compared", "asked", "touched"} & set(in_staging(customers))
 
 
+@pytest.mark.long
 def test_other_fields_count_everybody_as_updated_in_both(syncs: list[Sync]) -> None:
     both(syncs)
 
@@ -151,6 +152,7 @@ def test_a_sync_of_files_goes_on_in_the_warehouse_and_is_refused_on_its_way_back
         lake.run()
 
 
+@pytest.mark.long
 def test_a_retired_sync_is_emptied_without_its_model(
     syncs: list[Sync], change: Callable[[str], None], customers: Postgres
 ) -> None:

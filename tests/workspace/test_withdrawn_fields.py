@@ -25,6 +25,7 @@ def guarded(syncs: list[Sync], change: Callable[[str], None]) -> None:
         assert sync.run(GUARDED)["accepted"] == 800
 
 
+@pytest.mark.long
 def test_withdrawn_fields_are_cleared_and_the_next_load_and_a_new_consent_send_the_rows(
     syncs: list[Sync], change: Callable[[str], None], caplog: pytest.LogCaptureFixture
 ) -> None:

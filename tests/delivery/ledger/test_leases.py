@@ -275,6 +275,7 @@ def test_a_lease_that_never_holds_is_refused(ledger: Ledger, ttl_s: float) -> No
         ledger.acquire(SYNC, holder="a", ttl_s=ttl_s)
 
 
+@pytest.mark.diagonal("new_ledger_url")
 def test_two_processes_never_hold_one_lease_together(ledger_url: str, tmp_path: Path) -> None:
     with workers(ledger_url, 2) as both:
         for worker in both:
