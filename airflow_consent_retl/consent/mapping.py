@@ -85,9 +85,9 @@ class RowConsent:
             )
         if isinstance(categories, RowConsent | ConsentMapping):
             problems.append(Problem("consent.categories", f"{type_name(categories)} cannot contain another"))
-        if not problems and switches is not None:
-            problems += format_problems(switches, "consent.switches")
         require(problems)
+        if switches is not None:
+            require(format_problems(switches, "consent.switches"))
         object.__setattr__(self, "categories", categories)
         object.__setattr__(self, "time", time)
         object.__setattr__(self, "notice_version", notice_version)

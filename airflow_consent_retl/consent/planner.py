@@ -6,7 +6,6 @@ Contains `plan_consent`. Never sees a row.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -57,19 +56,27 @@ def plan_consent(
     planner = _Planner(policy, columns, known_columns, at)
     asked = planner.asked_destinations(destinations)
     consent = planner.consent_mapping(mapping)
+    if consent is None:
+        raise PolicyError(planner.problems)
     needed = {category_id for name in asked for category_id in policy.required_for(name)}
     needed |= {category.id for name in asked for category, _ in policy.guarded_fields(name)}
     categories = [category for category in policy.categories if category.id in needed]
     planner.warnings += category_warnings(categories)
     shared = tuple((name, tuple(sorted(answers[name]))) for name in asked if answers and answers.get(name))
-    plan = ConsentPlan(policy, asked, tuple(category.id for category in categories), (), (), answers=shared)
-    if consent is not None:
-        readings = planner.readings(consent, categories, asked)
-        circumstances = planner.circumstances(consent, categories, asked)
-        plan = replace(plan, signals=tuple(planner.signals), readings=readings, circumstances=circumstances)
+    readings = planner.readings(consent, categories, asked)
+    circumstances = planner.circumstances(consent, categories, asked)
     if planner.problems:
         raise PolicyError(planner.problems)
-    return replace(plan, warnings=tuple(planner.warnings))
+    return ConsentPlan(
+        policy,
+        asked,
+        tuple(category.id for category in categories),
+        tuple(planner.signals),
+        readings,
+        circumstances,
+        tuple(planner.warnings),
+        shared,
+    )
 
 
 class _Planner:
@@ -88,7 +95,7 @@ class _Planner:
         self.at = at
         self.problems: list[Problem] = []
         self.warnings: list[str] = []
-        self.signals: list[Signal | None] = []
+        self.signals: list[Signal | None]
 
     def asked_destinations(self, destinations: Sequence[str]) -> tuple[DestinationName, ...]:
         # A string is a sequence too.
@@ -195,8 +202,10 @@ class _Planner:
                 if record is None:
                     read.append(RecordReading(None))
                     continue
-                is_first = all(earlier.answer is None for earlier in read)
-                read.append(self.record(consent, category, record, place if is_first else self.place(record.signal)))
+                # A signal of several categories has the same token at each of its places.
+                is_first = all(earlier.answer is None for earlier in read)  # pragma: no mutate
+                answer = place if is_first else self.place(record.signal)  # pragma: no mutate
+                read.append(self.record(consent, category, record, answer))
             readings.append(CategoryReading(tuple(read), consent.combining(category)))
         return tuple(readings)
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_consent_retl.consent import (
+    Agreeing,
     BooleanColumn,
     Category,
     CategoryId,
@@ -163,3 +164,10 @@ def test_a_mapping_of_a_row_has_every_parameter_and_a_category_may_have_its_own(
         "stats_ok", "ads_ok", "ads_at", "ads_notice", "at", "notice", "country", "gpc", "off",
     )  # fmt: skip
     assert parse_consent_mapping(RowConsent({"C0004": "ads_ok"}, gpc="gpc")).gpc == BooleanColumn("gpc")
+
+
+def test_records_are_combined_as_they_are_declared() -> None:
+    several: Any = {"C0002": Agreeing("crm_ok", "web_ok"), "C0004": "ads_ok"}
+    mapping = parse_consent_mapping(several)
+
+    assert (mapping.combining(STATS), mapping.combining(ADS)) == ("agreeing", "first")

@@ -333,10 +333,13 @@ NEGATING: dict[str, Any] = {"id": "DNS", "name": "Do not sell my data"}
 )
 @pytest.mark.parametrize("terms", [NEGATING, {"id": "DNS", "name": "Werbewiderspruch"}])
 def test_refuses_a_yes_to_a_category_whose_name_negates(consent: ConsentMappingLike, terms: dict[str, str]) -> None:
-    problems = problems_of(consent, **terms)
+    path = "consent.DNS" if isinstance(consent, dict) else "consent"
 
-    assert len(problems) == 1
-    assert problems[0].startswith(f"category `DNS` is called `{terms['name']}`, so a yes to it is an objection")
+    assert problems_of(consent, **terms) == [
+        f"category `DNS` is called `{terms['name']}`, so a yes to it is an objection: turn its column round with "
+        "OptOut(...), or with OptOuts(...) around a format for all categories. If a yes to it is consent, give the "
+        f"category a name that says so @ {path}"
+    ]
 
 
 @pytest.mark.parametrize(

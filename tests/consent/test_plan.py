@@ -21,15 +21,21 @@ from airflow_consent_retl.consent import (
     ConsentPlan,
     ConsentStatus,
     Denied,
+    EpochTime,
+    ExcludedDestinations,
     FirstOf,
     Literals,
+    Recorded,
+    RowConsent,
     SubjectStatus,
     decide,
     parse_policy,
     plan_consent,
 )
-from airflow_consent_retl.consent.plan import CategoryReading
+from airflow_consent_retl.consent.plan import CategoryReading, DecidedBefore, RecordReading
+from airflow_consent_retl.consent.policy import DestinationName
 from airflow_consent_retl.errors import PolicyError
+from airflow_consent_retl.fields.field_values import answer_name
 
 CASES = Path(__file__).parents[1] / "cases"
 PROBLEMS = json.loads((CASES / "plan_problems.json").read_text())
@@ -164,6 +170,77 @@ def test_refuses_a_token_for_a_category_without_a_column() -> None:
         plan.decide_signature((1, 1), at=AT)
 
 
+def test_refuses_a_token_that_the_column_does_not_have() -> None:
+    with pytest.raises(ValueError, match=r"^not a token of column `analytics_ok`, which has 0 to 3$"):
+        a_plan().decide_signature((4, 0), at=AT)
+
+
+def test_what_was_decided_before_is_not_decided_again() -> None:
+    plan, before, webhook = a_plan(), DecidedBefore(), DestinationName("webhook")
+    first = plan.decide_signature((1, 2), at=AT, before=before)
+
+    assert plan.decide_signature((1, 2), at=AT, before=before).decisions[webhook] is first.decisions[webhook]
+    assert plan.decide_signature((1, 2), at=AT).decisions[webhook] is not first.decisions[webhook]
+    for key in before.statuses:
+        before.statuses[key] = (ConsentStatus.EXPIRED, ())
+    assert plan.decide_signature((1, 2), at=AT, before=before).statuses == (ConsentStatus.EXPIRED,) * 2
+
+
+def test_a_plan_made_up_with_the_answer_of_a_category_without_a_column_has_no_answer() -> None:
+    case = {"settings": {"missing_consent_column": "deny"}, "mapping": {"C0002": "analytics_ok"}}
+    plan = planned(PROBLEMS["defaults"] | case)
+    made_up = dataclasses.replace(plan, readings=(CategoryReading((RecordReading(1),)),) * 2)
+
+    assert plan.statuses((1, 0)) == (ConsentStatus.GRANTED, ConsentStatus.UNKNOWN)
+    assert made_up.statuses((1, 0)) == (ConsentStatus.UNKNOWN,) * 2
+
+
+EXEMPT = {"regime": "exempt", "reason": "contract", "owner": "legal"}
+GUARDED = parse_policy(
+    {
+        "categories": [
+            {
+                "id": "A",
+                "name": "Contract",
+                "destinations": ["webhook"],
+                "regime": "exempt",
+                "reason": "r",
+                "owner": "o",
+            },
+            {"id": "B", "name": "Phone", "fields": {"webhook": ["phone"]}},
+            {"id": "C", "name": "Advertising", "destinations": ["lake"]},
+        ]
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("row", "withheld"),
+    [
+        ({"b": True, "c": True, "gpc": False}, ()),
+        ({"b": True, "c": None, "gpc": False}, (answer_name("C"),)),
+        ({"b": None, "c": True, "gpc": False}, ("phone",)),
+        ({"b": True, "c": True, "gpc": True}, ("phone", answer_name("C"))),
+    ],
+)
+def test_fields_and_answers_without_a_yes_are_withheld_from_a_destination_that_gets_the_row(
+    row: dict[str, bool | None], withheld: tuple[str, ...]
+) -> None:
+    plan = plan_consent(
+        GUARDED,
+        destinations=["webhook", "lake"],
+        mapping=RowConsent({"B": "b", "C": "c"}, gpc="gpc"),
+        columns=None,
+        answers={"webhook": ["C"]},
+    )
+    tokens = tuple(signal.token(row[signal.column]) if signal else 0 for signal in plan.signals)
+
+    decided = plan.decide_signature(tokens, at=AT)
+
+    assert "webhook" in decided.recipients
+    assert decided.withheld.get(DestinationName("webhook"), ()) == withheld
+
+
 def test_a_plan_made_up_with_a_signal_short_decides_nothing() -> None:
     plan = dataclasses.replace(a_plan(), signals=(BooleanColumn("analytics_ok"),))
 
@@ -265,3 +342,45 @@ def test_a_plan_on_the_columns_that_are_read_is_the_plan_on_all_of_them(
             return [str(problem) for problem in error.problems]
 
     assert outcome(model.intersection(wanted)) == outcome(model)
+
+
+def test_every_column_of_a_row_is_checked_for_a_misspelling() -> None:
+    columns = ["ads_ok", "consent_at", "notice", "country", "gpc", "excluded"]
+    row = RowConsent(
+        {"C0004": "adsok"},
+        time=EpochTime("consent_att", "s"),
+        notice_version="notce",
+        region="contry",
+        gpc="gp_c",
+        switches=ExcludedDestinations("exluded"),
+    )
+
+    with pytest.raises(PolicyError) as caught:
+        plan_consent(ONE_EACH, destinations=["webhook"], mapping=row, columns=dict.fromkeys(columns, BOOLEAN))
+
+    assert [str(problem) for problem in caught.value.problems] == [
+        f"column `{named}` is not in the model, did you mean `{meant}`? @ consent.{path}"
+        for named, meant, path in (
+            ("adsok", "ads_ok", "C0004"),
+            ("consent_att", "consent_at", "time"),
+            ("notce", "notice", "notice_version"),
+            ("contry", "country", "region"),
+            ("gp_c", "gpc", "gpc"),
+            ("exluded", "excluded", "switches"),
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("terms", "record", "what"),
+    [
+        ({"max_age": "1 year"}, Recorded("ads_ok", time="at"), "a `max_age`"),
+        ({}, Recorded("ads_ok", valid_from="since"), "a validity"),
+        ({}, Recorded("ads_ok", valid_until="ends"), "a validity"),
+    ],
+)
+def test_what_ends_needs_the_time_of_the_decision(terms: dict[str, str], record: Recorded, what: str) -> None:
+    policy = parse_policy({"categories": [{"id": "C0004", "name": "Ads", "destinations": ["webhook"], **terms}]})
+
+    with pytest.raises(ValueError, match=f"^a category has {what}: `at`, the time of the decision, is missing$"):
+        plan_consent(policy, destinations=["webhook"], mapping={"C0004": record}, columns=None)

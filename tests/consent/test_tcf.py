@@ -40,6 +40,13 @@ def test_consent_to_every_purpose_and_the_vendor_grants(as_ranges: bool, multipl
     assert ADS.read(text) is ConsentStatus.GRANTED
 
 
+def test_the_vendors_that_a_publisher_allows_decide_nothing_but_have_to_be_readable() -> None:
+    read, allowed = core(consented=(1, 3, 4)), disclosed((), kind=2)
+
+    assert ADS.read(tcf(read, disclosed(), allowed)) is ConsentStatus.GRANTED
+    assert ADS.read(tcf(read, disclosed(), allowed[:12])) is ConsentStatus.INVALID
+
+
 @pytest.mark.parametrize("custom", [0, 1, 63])
 def test_a_publisher_may_have_up_to_63_purposes_of_its_own(custom: int) -> None:
     assert ADS.read(tcf(core(consented=(1, 3, 4)), disclosed(), publisher(custom=custom))) is ConsentStatus.GRANTED
