@@ -119,11 +119,11 @@ def _keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def _unknown_parts(before: ConsentPolicy, after: ConsentPolicy) -> list[str]:
-    old, new = (_unknown(policy_document(policy)) for policy in (before, after))
+    old, new = (unknown_parts(policy_document(policy)) for policy in (before, after))
     return [sentence for key in _keys(old, new) for sentence in _changes(key, old.get(key), new.get(key))]
 
 
-def _unknown(document: Mapping[str, Any]) -> dict[str, Any]:
+def unknown_parts(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parts that are not compared by meaning, by their names."""
     found = {key: value for key, value in document.items() if key not in _KNOWN_PARTS}
     for category in document["categories"]:
@@ -182,18 +182,16 @@ def _hears_objections(
     return not heard or any(Regime.EXEMPT not in category.regimes for _, group in new for category in group)
 
 
-def _single(group: tuple[Match, tuple[Category, ...]]) -> list[tuple[Match, tuple[Category, ...]]]:
-    """Return the requirements of a group one by one: `all` is one of each category."""
+def _single(group: tuple[Match, tuple[Category, ...]]) -> list[tuple[Category, ...]]:
+    """Return the requirements of a group one by one, each met by any of its categories: `all` is one of each."""
     match, categories = group
-    return [("all", (category,)) for category in categories] if match == "all" else [group]
+    return [(category,) for category in categories] if match == "all" else [categories]
 
 
-def _implies(
-    before: ConsentPolicy, new: tuple[Match, tuple[Category, ...]], old: tuple[Match, tuple[Category, ...]]
-) -> bool:
+def _implies(before: ConsentPolicy, new: tuple[Match, tuple[Category, ...]], old: tuple[Category, ...]) -> bool:
     """Return whether a row that the new group permits satisfies the old requirement."""
     match, categories = new
-    wanted = {category.id for category in old[1]}
+    wanted = {category.id for category in old}
     holds = [category.id in wanted and _is_as_strict(before, category) for category in categories]
     return any(holds) if match == "all" else all(holds)
 

@@ -55,7 +55,7 @@ def _regions(reader: DocumentReader, document: Mapping[str, object], path: str) 
         preset = preset_named(reference)
         if preset is None:
             names = [f"{PREFIX}{name}" for name in PRESETS]
-            listed = ", ".join(f"`{name}`" for name in names)
+            listed = ", ".join(f"`{name}`" for name in names)  # pragma: no mutate: there is one so far
             reader.note(at, f"there is no preset `{reference}`{suggestion(reference, names)}: there is {listed}")
         return {} if preset is None else preset.regions
     section = reader.an_object(document["regions"], at)

@@ -19,6 +19,7 @@ from airflow_consent_retl.consent import (
     plan_consent,
     policy_document,
 )
+from airflow_consent_retl.consent.policy_diff import DestinationDiff
 from airflow_consent_retl.errors import PolicyError
 
 AT = datetime(2026, 11, 24, tzinfo=UTC)
@@ -131,3 +132,69 @@ def test_the_report_names_categories_and_numbers() -> None:
     ]
     with pytest.raises(ValueError, match="every destination of the old one"):
         pair_plans(plans[0], plan_consent(parse_policy(new), destinations=["lake"], mapping=MAPPING, columns=None))
+
+
+def test_rows_and_fields_that_a_change_releases_or_takes_are_counted_for_each_destination() -> None:
+    def policy(lake: str, webhook: list[str], crm: list[str]) -> Any:
+        destinations = {"C0002": ["webhook", "crm"], "C0004": []}
+        destinations[lake] = [*destinations[lake], "lake"]
+        fields = {name: names for name, names in (("webhook", webhook), ("crm", crm)) if names}
+        return parse_policy(
+            {
+                "categories": [
+                    {"id": "C0002", "name": "Analytics", "destinations": destinations["C0002"]},
+                    {
+                        "id": "C0004",
+                        "name": "Advertising",
+                        "fields": fields,
+                        **({"destinations": destinations["C0004"]} if destinations["C0004"] else {}),
+                    },
+                ]
+            }
+        )
+
+    old, new = policy("C0004", ["phone", "street"], ["mail"]), policy("C0002", ["street"], ["mail", "phone"])
+    asked = ["webhook", "lake", "crm"]
+    plans = [plan_consent(one, destinations=asked, mapping=MAPPING, columns=None) for one in (old, new)]
+    pair = pair_plans(*plans)
+    people = [(True, None, 5), (True, False, 4), (True, True, 3), (None, True, 2), (False, True, 6)]
+    counted = [(SubjectStatus.IDENTIFIED, tokens_of(pair.plan, {"c2": c2, "c4": c4}), rows) for c2, c4, rows in people]
+    forgotten = (SubjectStatus.FORGOTTEN, tokens_of(pair.plan, {"c2": True, "c4": None}), 7)
+
+    diff = pair.diff([*counted, forgotten], at=AT)
+
+    assert (diff.rows, diff.old_digest, diff.new_digest) == (27, old.digest, new.digest)
+    assert diff.destinations == {
+        "crm": DestinationDiff(12, 12, 0, 0, {}, {}, closed=9),
+        "lake": DestinationDiff(
+            11, 12, 9, 8, {"C0004:denied": 4, "C0004:unknown": 5}, {"C0002:denied": 6, "C0002:unknown": 2}
+        ),
+        "webhook": DestinationDiff(12, 12, 0, 0, {}, {}, opened=9, opened_fields={"phone": 9}),
+    }
+
+
+def test_a_document_names_nothing_that_a_policy_does_not_declare() -> None:
+    categories = [{"id": "C0004", "name": "Advertising", "destinations": ["webhook"]}]
+
+    assert policy_document(parse_policy({"categories": categories})) == {
+        "unmapped_destinations": "permit",
+        "missing_consent_column": "error",
+        "categories": [{**categories[0], "enabled": True}],
+    }
+
+
+def test_a_document_has_the_rule_of_each_destination() -> None:
+    categories = [
+        {"id": "C0002", "name": "Analytics", "destinations": ["webhook", "crm", "files"]},
+        {"id": "C0004", "name": "Advertising", "destinations": ["webhook", "crm", "files"]},
+    ]
+    rules = {
+        "crm": {"match": "any"},
+        "files": {"match": "all"},
+        "lake": {"consent": "not_required", "reason": "own store"},
+        "webhook": {"match": "any", "any_may_permit_without_consent": True, "reason": "tried"},
+    }
+
+    document = policy_document(parse_policy({"categories": categories, "destinations": rules}))
+
+    assert document["destinations"] == rules

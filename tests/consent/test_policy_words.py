@@ -20,6 +20,7 @@ from airflow_consent_retl.consent import (
     policy_differences,
     withheld_fields,
 )
+from airflow_consent_retl.consent.policy_words import unknown_parts
 from airflow_consent_retl.errors import PolicyError
 
 REGIMES = ("opt_in", "opt_out", "exempt")
@@ -92,6 +93,7 @@ def test_a_policy_does_not_differ_from_itself(document: dict[str, Any]) -> None:
 
 ADS = {"destinations": ["webhook"]}
 EXEMPT = {"regime": "exempt", "reason": "own", "owner": "legal"}
+REGIONAL = {"regions": {"DE": "exempt"}, "reason": "own", "owner": "legal"}
 EITHER = {"match": "any", "any_may_permit_without_consent": True, "reason": "tried"}
 ANALYTICS = {"id": "C0002", "name": "Analytics", "destinations": ["webhook"]}
 
@@ -207,6 +209,7 @@ def test_each_opening_is_named(before: ConsentPolicy, after: ConsentPolicy, sent
         (_policy(ADS), _policy({**ADS, "fields": {"webhook": ["phone"]}})),
         (_policy({**ADS, **EXEMPT}), _policy(ADS)),
         (_policy(ADS, unmapped_destinations="permit"), _policy(ADS)),
+        (_policy(ADS, unmapped_destinations="permit"), _policy(ADS, ANALYTICS, unmapped_destinations="permit")),
         (_policy(ADS, ANALYTICS, destinations={"webhook": {"match": "any"}}), _policy(ADS)),
         (_policy(ADS), _policy({**ADS, "name": "Ads"})),
         (_policy({**ADS, "enabled": False}, unmapped_destinations="permit"), _policy(ADS)),
@@ -251,3 +254,21 @@ def test_the_officers_part_is_told_value_by_value_and_every_change_of_it_may_ope
         "`officer.destinations.webhook.fields` now with `id`",
         "`officer.destinations.webhook.purpose` was not set, is `mail`",
     ]
+
+
+def test_a_term_that_is_not_compared_by_meaning_counts_as_a_part() -> None:
+    document = {
+        "categories": [{"id": "C1", "name": "One", "mood": 1}, {"id": "C2", "regime": "opt_in", "mood": 2}],
+        "destinations": {"crm": {"match": "any", "mood": 3}, "lake": {"mood": 4}},
+        "unmapped_destinations": "deny",
+        "mood": 5,
+    }
+
+    assert unknown_parts(document) == {
+        "mood": 5,
+        "categories.C1.mood": 1,
+        "categories.C2.mood": 2,
+        "destinations.crm.mood": 3,
+        "destinations.lake.mood": 4,
+    }
+    assert unknown_parts({"categories": []}) == {}
