@@ -138,7 +138,8 @@ def _taken(policy: ConsentPolicy, terms: DestinationTerms, use: DestinationUse) 
         by_target = other.target is not None and use.target is not None and use.target() == other.target
         by_place = other.is_placed and use.leads_to is not None and use.leads_to(other)
         if by_connection or by_target or by_place:
-            place = f"connection `{other.connection}`" if other.target is None else f"target {other.target}"
+            place = "this place" if other.connection is None else f"connection `{other.connection}`"
+            place = place if other.target is None else f"target {other.target}"
             return [
                 Problem(
                     "destination",

@@ -71,6 +71,7 @@ def test_the_subsection_of_the_others_is_sensitive_data(section: str, listed: st
         assert reader(section, opt_outs=(), sensitive=(kind,)).read(text) == ANSWERS[answer]
     assert reader(section).read(text) is ConsentStatus.GRANTED
     assert reader(section, sensitive=(1, 2)).read(text) is ConsentStatus.DENIED
+    assert reader(section, sensitive=(1, 2, 3)).read(text) is ConsentStatus.DENIED
 
 
 @pytest.mark.parametrize("section", WITH_KINDS)

@@ -20,6 +20,8 @@ from airflow_consent_retl.consent import (
     FirstOf,
     IntegrationsObject,
     Literals,
+    OptOut,
+    OptOuts,
     Recorded,
     RowConsent,
     WholeConsent,
@@ -28,6 +30,7 @@ from airflow_consent_retl.consent import (
     parse_mapping_document,
 )
 from airflow_consent_retl.consent import BooleanColumn as TheirBooleanColumn
+from airflow_consent_retl.consent.format_document import format_document
 from airflow_consent_retl.consent.formats.format_registry import format_named, is_built_in, name_of_format
 from airflow_consent_retl.consent.signals import Signal
 from airflow_consent_retl.consent.switches import DestinationSwitch, RowSwitches
@@ -256,6 +259,7 @@ def test_every_place_of_a_mapping_is_checked() -> None:
         ("Tarot", "this version does not know the consent format"),
         (7, "this version does not know the consent format"),
         (None, "this version does not know the consent format"),
+        (["BooleanColumn"], "this version does not know the consent format"),
     ],
 )
 def test_a_name_that_is_not_a_format_is_refused(name: object, message: str) -> None:
@@ -349,3 +353,36 @@ def test_the_defaults_for_engines_are_always_safe() -> None:
     assert OwnSwitch("off", "crm").status(1) is ConsentStatus.UNKNOWN
     assert (OwnSwitch("off", "crm").alphabet, OwnSwitch("off", "crm").holds_consent) == ((), False)
     assert mood.holds_consent
+
+
+def test_a_format_that_cannot_be_read_back_is_named() -> None:
+    module = Mood.__module__
+    wrong: Any = {"C0002": Mood("face", ratio=float("nan")), "C0004": Changeable("face")}
+
+    with pytest.raises(PolicyError) as caught:
+        parse_consent_mapping(wrong)
+
+    assert [str(problem) for problem in caught.value.problems] == [
+        f"parameter `ratio` of consent format `{module}:Mood` is a number: expected text, a number, a boolean, None, "
+        "or a tuple of these @ consent.C0002",
+        f"consent format `{module}:Changeable` differs from the object that its module makes of its parameters @ "
+        "consent.C0004",
+    ]
+
+
+def test_a_format_that_is_turned_round_is_checked_where_it_is_declared() -> None:
+    class Local(Moods):
+        pass
+
+    declared: Any
+    for declared, path in (
+        ({"C0004": OptOut(local_format())}, "consent.C0004"),
+        (OptOuts(Local("face"), ["C0004"]), "consent"),
+    ):
+        with pytest.raises(PolicyError) as caught:
+            parse_consent_mapping(declared)
+        assert [problem.path for problem in caught.value.problems] == [path]
+
+
+def test_a_format_that_is_no_dataclass_has_no_parameters_in_its_document() -> None:
+    assert format_document(Plain("face")) == {"format": f"{Mood.__module__}:Plain"}
