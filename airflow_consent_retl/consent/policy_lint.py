@@ -204,9 +204,10 @@ def _opposite_names(policy: ConsentPolicy, mapping: ConsentMapping, path: str) -
 def _written_by_the_dag(
     mapping: ConsentMapping, sql: str | None, brought: frozenset[str], path: str
 ) -> Iterator[Finding]:
-    own = sorted({record.signal.column for _, entry in mapping.entries for record in records_of(entry)} - brought)
+    columns = {record.signal.column for _, entry in mapping.entries for record in records_of(entry)}
     if mapping.whole is not None:
-        own += [column for column in mapping.whole.columns if column not in brought]
+        columns = {*mapping.whole.columns}
+    own = sorted(columns - brought)
     if sql is None and own:
         named = ", ".join(f"`{column}`" for column in own)
         yield Finding(

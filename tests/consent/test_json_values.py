@@ -6,7 +6,18 @@ from typing import Any, Literal
 
 import pytest
 
-from airflow_consent_retl.consent import JsonList, JsonListItem, JsonMap, JsonPath, OneTrustPurpose, OneTrustPurposes
+from airflow_consent_retl.consent import (
+    JsonList,
+    JsonListItem,
+    JsonMap,
+    JsonPath,
+    OneTrustPurpose,
+    OneTrustPurposes,
+    TranscendPurpose,
+    TranscendPurposes,
+    UsercentricsService,
+    UsercentricsServices,
+)
 from airflow_consent_retl.errors import PolicyError
 
 STATES: dict[str, Any] = {"granted": ("y",), "denied": ("n",), "unknown": ("u",), "expired": ("x",)}
@@ -23,10 +34,16 @@ def test_each_category_is_read_with_every_declared_parameter(key_by: Literal["id
     assert of_map.for_category("C0004", "Advertising") == JsonPath("doc", ("a", "b", key, "state", "on"), **STATES)
 
 
-def test_the_purposes_of_onetrust_are_read_where_all_of_them_are() -> None:
-    purpose = OneTrustPurposes("doc", ("body", "profiles")).for_category("P1", "Advertising")
-
-    assert purpose == OneTrustPurpose("doc", "P1", path=("body", "profiles"))
+@pytest.mark.parametrize(
+    ("whole", "single"),
+    [
+        (OneTrustPurposes, OneTrustPurpose),
+        (TranscendPurposes, TranscendPurpose),
+        (UsercentricsServices, UsercentricsService),
+    ],
+)
+def test_a_category_is_read_where_all_of_them_are(whole: Any, single: Any) -> None:
+    assert whole("doc", ("a", "b")).for_category("P1", "Advertising") == single("doc", "P1", path=("a", "b"))
 
 
 def test_an_entry_of_a_list_has_an_id_and_says_whether_it_is_enabled() -> None:

@@ -117,3 +117,81 @@ def test_each_finding_has_a_sentence_and_a_reason() -> None:
 
     assert finding.sentence == "`google_ads` is named after advertising, and only `C1` (Newsletter) guards it"
     assert finding.reason.startswith("Who agreed to e-mail did not agree to be in an audience for advertising")
+
+
+def test_every_finding_is_at_its_place_and_says_what_was_found_and_why_it_matters() -> None:
+    source = {"format": "ConsentSource", "sql": "SELECT 1", "subject": "id", "columns": ["doc"]}
+    whole = {"format": "ConsentObject", "column": "doc"}
+    policy = parse_policy(
+        {
+            "categories": [
+                category("Newsletter", "clinic-ads", "bank:eu"),
+                category("E-mail", "clinic-ads", id="C2", regions="preset:2026-11"),
+            ],
+            "officer": {
+                "models": {
+                    "people": {"consent": {"C2": "b", "C1": "a"}},
+                    "documents": {"consent": whole},
+                    "elsewhere": {"connection": "w", "consent": whole, "consent_sources": [source]},
+                },
+                "destinations": {"clinic-ads": {"connection": "c", "country": "US"}},
+                "no_assessment_in": ["DE"],
+            },
+        }
+    )
+
+    found = [
+        (one.rule, one.place, one.sentence, one.reason)
+        for one in lint_policy(policy, at=datetime(2028, 1, 1, tzinfo=UTC))
+        if one.rule != "unread_signal"
+    ]
+
+    assessed = "The policy requires one there: filters and loads for this destination are refused."
+    dag = "A DAG writes that SQL and could say `TRUE AS …`: declare a consent source, or the `sql`."
+    own_rows = "of the model's own rows, and the policy does not have the model's `sql`"
+    assert found == [
+        (
+            "advertising_by_email_consent",
+            '$.destinations["clinic-ads"]',
+            "`clinic-ads` is named after advertising, and only `C1` (Newsletter), `C2` (E-mail) guards it",
+            "Who agreed to e-mail did not agree to be in an audience for advertising: these are two purposes.",
+        ),
+        (
+            "named_after_finance",
+            '$.destinations["bank:eu"]',
+            "`bank:eu` is named after finance",
+            "To be in a list about money can show a person's situation: name its purpose and its assessment.",
+        ),
+        (
+            "named_after_health",
+            '$.destinations["clinic-ads"]',
+            "`clinic-ads` is named after health",
+            "To be in a list about health can be data about health (Art. 9 GDPR), which needs explicit consent.",
+        ),
+        (
+            "no_assessment",
+            '$.officer.destinations["bank:eu"]',
+            "`bank:eu` is in an unnamed country and has no assessment",
+            assessed,
+        ),
+        (
+            "no_assessment",
+            '$.officer.destinations["clinic-ads"]',
+            "`clinic-ads` is in US and has no assessment",
+            assessed,
+        ),
+        (
+            "no_place",
+            '$.officer.destinations["bank:eu"]',
+            "the policy does not say where `bank:eu` is",
+            "A DAG chooses the connection and the target: another vendor may be called by this name.",
+        ),
+        (
+            "old_preset",
+            "$.categories[1].regions",
+            "category `C2` follows `preset:2026-11`, whose sources were read on 2026-11-29, more than a year ago",
+            "Laws change: read the sources again, take a later preset, or list the regions yourself.",
+        ),
+        ("written_by_the_dag", "$.officer.models.documents.consent", f"consent is in `doc` {own_rows}", dag),
+        ("written_by_the_dag", "$.officer.models.people.consent", f"consent is in `a`, `b` {own_rows}", dag),
+    ]

@@ -7,7 +7,7 @@ import inspect
 import json
 import pkgutil
 from collections.abc import Callable
-from dataclasses import is_dataclass
+from dataclasses import dataclass, is_dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from airflow_consent_retl.consent import (
     ExcludedDestinations,
     FirstOf,
     GppUs,
+    GrantedId,
     IdentityLinks,
     IntegrationsObject,
     Literals,
@@ -196,6 +197,7 @@ def test_identities_at_the_limits_are_accepted() -> None:
     assert (links.max_cluster_size, links.min_rows, links.max_shrink_ratio) == (2, 0, 0)
     assert (links.key, links.kind, links.conn_id) == ("p", None, None)
     assert IdentityLinks("SELECT 1", subject="p", identifier="i", key="id").key == "id"
+    assert IdentityLinks("SELECT 1", subject="p", identifier="i", max_shrink_ratio=1).max_shrink_ratio == 1
 
 
 def test_a_suppression_list_names_every_wrong_parameter() -> None:
@@ -282,3 +284,34 @@ def test_opt_outs_are_made_of_one_record_for_each_category() -> None:
 )
 def test_what_cannot_be_turned_round_says_why(signal: Any, problem: str) -> None:
     assert problems_of(lambda: OptOut(signal)) == [f"{problem} @ OptOut.signal"]
+
+
+@dataclass(frozen=True, slots=True)
+class Twice(WholeConsent):
+    column: str
+
+    def for_category(self, category_id: str, name: str) -> Agreeing:
+        return Agreeing(self.column, BitMask(self.column, 1))
+
+
+def test_opt_outs_refuse_what_an_opt_out_of_one_category_refuses() -> None:
+    wrong: Any = 7
+
+    assert problems_of(lambda: OptOuts(Twice("doc"), ["C1"])) == [
+        "a Twice has several records of a category, which cannot be turned round together @ OptOuts.whole"
+    ]
+    assert problems_of(lambda: OptOuts(ConsentObject("doc"), ["C1"], false_is_yes=wrong)) == [
+        "expected a boolean, found a number @ OptOut.false_is_yes"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("id_", "is_accepted"),
+    [(0, True), (2**53 - 1, True), (2**53, False), (-1, False), (True, False), (1.0, False), (" ", False), ("a", True)],
+)
+def test_an_id_is_text_or_a_whole_number_that_json_keeps_exactly(id_: Any, is_accepted: bool) -> None:
+    if is_accepted:
+        assert GrantedId("ids", id_).id == id_
+    else:
+        (problem,) = problems_of(lambda: GrantedId("ids", id_))
+        assert problem.endswith(" @ GrantedId.id")

@@ -24,7 +24,7 @@ from airflow_consent_retl.consent.format_document import format_document, parse_
 from airflow_consent_retl.consent.formats.cookiebot import CookiebotCategory
 from airflow_consent_retl.consent.formats.opt_outs import OptOuts
 from airflow_consent_retl.consent.formats.two_lists import TwoLists
-from airflow_consent_retl.consent.policy_lint import always_yes, brought_by, lint_mapping
+from airflow_consent_retl.consent.policy_lint import always_yes, brought_by, lint_mapping, lint_policy
 from airflow_consent_retl.consent.region_presets import PRESETS
 from airflow_consent_retl.consent.source_checks import same_column_problems
 from airflow_consent_retl.errors import PolicyError
@@ -152,3 +152,29 @@ def test_the_age_of_a_preset_is_counted_in_days_of_utc() -> None:
 
     assert not preset.is_old(datetime(2027, 11, 29, 23, tzinfo=UTC))
     assert preset.is_old(datetime(2027, 11, 30, 0, tzinfo=UTC))
+
+
+def test_findings_about_the_officers_mappings_stand_at_each_of_them() -> None:
+    with_signal = {"format": "RowConsent", "categories": {"C1": "sell_ok"}, "gpc": "gpc"}
+    policy = parse_policy(
+        {
+            "categories": [
+                {"id": "C1", "name": "Do not sell", "destinations": ["crm"], "regions": "preset:2026-11"},
+            ],
+            "officer": {
+                "models": {"people": {"consent": {"C1": "sell_ok"}}, "rows": {"consent": with_signal}},
+                "connections": {"crm": {"consent": {"C1": "sell_ok"}}, "w": {"consent": with_signal}},
+            },
+        }
+    )
+
+    found = [(one.rule, one.place) for one in lint_policy(policy, at=datetime(2026, 11, 30, tzinfo=UTC))]
+
+    assert found == [
+        *(("opposite_names", f"$.officer.connections.{name}.consent.C1") for name in ("crm", "w")),
+        *(("opposite_names", f"$.officer.models.{name}.consent.C1") for name in ("people", "rows")),
+        ("unread_signal", "$.officer.connections.crm.consent"),
+        ("unread_signal", "$.officer.models.people.consent"),
+        *(("written_by_the_dag", f"$.officer.connections.{name}.consent") for name in ("crm", "w")),
+        *(("written_by_the_dag", f"$.officer.models.{name}.consent") for name in ("people", "rows")),
+    ]

@@ -96,7 +96,8 @@ def _status(service: object, walk: JsonWalk) -> ConsentStatus:
     ]
     if any(type_ not in _TYPES for _, type_, _ in choices):
         raise UnreadableDocumentError
-    latest = max((time for time, _, _ in choices), default=0.0)
+    # Without a choice, the default is compared with nothing.
+    latest = max((time for time, _, _ in choices), default=0.0)  # pragma: no mutate
     last = {(type_, chosen) for time, type_, chosen in choices if time == latest}
     if any(chosen is not status for _, chosen in last):
         raise UnreadableDocumentError
