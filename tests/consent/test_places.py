@@ -10,6 +10,7 @@ from airflow_consent_retl.consent import ConsentPolicy, parse_policy
 from airflow_consent_retl.consent.binding import ModelUse, bound_mapping, model_problems
 from airflow_consent_retl.consent.destination_binding import DestinationUse, destination_problems
 from airflow_consent_retl.consent.officer import DestinationTerms
+from airflow_consent_retl.fields import consent
 
 TAKEN = "is what the policy declares for `crm`, and this DAG calls it `mail` @ destination"
 
@@ -84,3 +85,10 @@ def test_consent_of_a_model_may_be_declared_for_its_connection() -> None:
     officer = policy(connections={"w": {"consent": {"C1": "ok"}}}).officer
 
     assert bound_mapping(officer, ModelUse(model="people", connection="w"), None).columns == ("ok",)
+
+
+def test_an_answer_to_another_category_is_a_difference() -> None:
+    (found,) = problems({"mail": {"purpose": "letters"}}, fields={"told": consent("C9", granted=1)})
+
+    assert found.endswith(" @ fields.told")
+    assert problems({"mail": {"purpose": "letters"}}, fields={"told": consent("C1", granted=1)}) == []

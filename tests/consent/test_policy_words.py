@@ -185,6 +185,11 @@ TERMS = {
             ["`crm` receives no row before, needs C0004 now", "`webhook` needs C0004 before, receives every row now"],
         ),
         (
+            _policy(ADS, {**ANALYTICS, **REGIONAL}, destinations={"webhook": EITHER}),
+            _policy({**ANALYTICS, **REGIONAL}),
+            ["`webhook` needs C0002 or C0004 (C0002: exempt in DE) before, needs C0002 (C0002: exempt in DE) now"],
+        ),
+        (
             _policy({**ADS, **TERMS}, {**ANALYTICS, "regions": "preset:2026-11", "min_notice_version": 0}),
             _policy(ADS, {**ANALYTICS, "regime": "opt_out", "max_age": "30 days"}),
             [
