@@ -12,6 +12,7 @@ from airflow_consent_retl.consent import (
     FilledList,
     FirstOf,
     JsonListItem,
+    JsonMap,
     Literals,
     MostRestrictive,
     OptOut,
@@ -25,6 +26,7 @@ from airflow_consent_retl.consent import (
     salesforce_contact_point,
     salesforce_opt_out,
     segment_preference_events,
+    segment_profile,
     snowplow_columns,
 )
 from airflow_consent_retl.errors import PolicyError
@@ -136,3 +138,10 @@ def test_what_klaviyo_may_send_is_no_consent() -> None:
     assert [str(problem) for problem in refused.value.problems] == [
         "`can_receive_…` is true for people who never said yes: name the column of `consent` @ klaviyo_consent.consent"
     ]
+
+
+@pytest.mark.parametrize(("as_text", "states"), [(False, {}), (True, {"granted": ("true",), "denied": ("false",)})])
+def test_a_profile_of_segment_is_read_where_and_as_it_is_declared(as_text: bool, states: dict[str, Any]) -> None:
+    found = segment_profile("traits", path="a.b", state="c", as_text=as_text, key_by="name")
+
+    assert found == JsonMap("traits", path=("a", "b"), state=("c",), key_by="name", **states)

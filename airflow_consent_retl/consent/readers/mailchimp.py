@@ -41,4 +41,4 @@ def mailchimp_permission(
     """
     member = mailchimp_status(status)
     ended = Literals(status, granted=member.denied, denied=member.granted, unknown=member.unknown)
-    return FirstOf(OptOut(ended), JsonListItem(permissions, permission, id="marketing_permission_id", state="enabled"))
+    return FirstOf(OptOut(ended), JsonListItem(permissions, permission, id="marketing_permission_id"))
