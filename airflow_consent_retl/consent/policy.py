@@ -297,14 +297,14 @@ def _meaning(category: Category) -> list[object]:
     more = {
         "regime": category.regime,
         "regions": category.regions,
-        "max_age": None if category.max_age is None else str(category.max_age),
+        "max_age": str(category.max_age),
         "min_notice_version": category.min_notice_version,
         "fields": category.fields,
         "field_classes": category.field_classes,
         "reason": category.reason,
         "owner": category.owner,
     }
-    default = Category(category.id, category.name, category.destinations)
+    default = Category(category.id, category.name, category.destinations)  # pragma: no mutate: its terms alone are read
     declared = {name: value for name, value in more.items() if getattr(category, name) != getattr(default, name)}
     # A category without these terms keeps the digest that it had before they existed.
     return [*plain, declared] if declared else plain

@@ -626,6 +626,14 @@ def test_global_privacy_control_denies_categories_that_are_not_exempt(regime: st
     assert answer(planned(policy_of(**EXEMPT), RowConsent({"C0004": "gone"}, gpc="gpc")), gpc=True) == "exempt"
 
 
+def test_global_privacy_control_denies_in_each_region_where_the_category_is_not_exempt() -> None:
+    policy = policy_of(regions={"AQ": "exempt", "DE": "opt_in"}, reason="no law", owner="legal")
+    plan = planned(policy, RowConsent({"C0004": "ads"}, region="country", gpc="gpc"))
+
+    assert answer(plan, ads=True, gpc=True, country="AQ") == "exempt"
+    assert answer(plan, ads=True, gpc=True, country="DE") == answer(plan, ads=True, gpc=True) == ["gpc:denied"]
+
+
 def test_global_privacy_control_cannot_be_declared_to_expire() -> None:
     with pytest.raises(PolicyError, match=r"Global Privacy Control does not expire: remove `expired` @ consent\.gpc"):
         RowConsent({"C0004": "ads"}, gpc=Literals("written", granted=("1",), expired=("old",)))

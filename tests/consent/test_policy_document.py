@@ -164,6 +164,23 @@ def test_the_digest_does_not_change_between_versions_of_the_code() -> None:
     assert digest == "sha256:1aae99551eb851d5b628745b4c1dfdd113a2c1f89f7857b6b23b9327f0bb5dd5"
 
 
+def test_the_digest_of_a_policy_with_every_term_does_not_change_either() -> None:
+    law = {"reason": "no law there", "owner": "legal"}
+    aged = {"id": "C0004", "name": "Ads", "destinations": ["webhook"], "max_age": "1 year"}
+    regional = {"id": "C0002", "name": "Stats", "destinations": ["webhook"], "regions": {"US": "opt_out"}}
+    exempt = {"id": "C0009", "name": "Letters", "destinations": ["webhook"], "regions": {"AQ": "exempt"}, **law}
+    rule = {"match": "any", "any_may_permit_without_consent": True, "reason": "asked the regulator"}
+    document = {
+        "categories": [aged, regional, exempt],
+        "destinations": {"webhook": rule},
+        "officer": {"destinations": {"webhook": {"purpose": "letters"}}},
+    }
+    older = {**document, "categories": [{**aged, "max_age": "2 years"}, regional, exempt]}
+
+    assert parse_policy(document).digest == "sha256:2a7643df22b736afdbd27755ab17ab114d657e484e844614506724e6cd747f1b"
+    assert parse_policy(older).digest != parse_policy(document).digest
+
+
 def test_the_digest_changes_with_every_meaning() -> None:
     first, second = BASE["categories"]
     variants = [
