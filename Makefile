@@ -46,7 +46,7 @@ test-law: $(VENV)/.all
 test-others: environments
 	$(PYTEST) --ignore=tests/consent -m "not long"
 
-# What `make test` leaves out: each case of a product in its other places too, and whole programs. About 12 minutes.
+# What `make test` leaves out: each case of a product in its other places too, and whole programs. It takes about as long as `make test`.
 test-long: environments
 	$(PYTEST) --ignore=tests/consent -m long
 
