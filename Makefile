@@ -47,8 +47,9 @@ test-others: environments
 	$(PYTEST) --ignore=tests/consent -m "not long"
 
 # What `make test` leaves out: each case of a product in its other places too, and whole programs. It takes about as long as `make test`.
+# Most of them ask the stand-ins of warehouses: in one process they would go on long after all others.
 test-long: environments
-	$(PYTEST) --ignore=tests/consent -m long
+	$(PYTEST) --dist worksteal --ignore=tests/consent -m long
 
 # Branch coverage of the package, by all tests in the test processes.
 coverage: environments
