@@ -46,7 +46,7 @@ test-law: $(VENV)/.all
 test-others: environments
 	$(PYTEST) --ignore=tests/consent -m "not long"
 
-# What `make test` leaves out: each case of a product in its other places too, and whole programs. It takes about as long as `make test`.
+# What `make test` leaves out: each case of a product in its other places too, and whole programs. It takes about as long.
 # Most of them ask the stand-ins of warehouses: in one process they would go on long after all others.
 test-long: environments
 	$(PYTEST) --dist worksteal --ignore=tests/consent -m long

@@ -95,7 +95,7 @@ class _Planner:
         self.at = at
         self.problems: list[Problem] = []
         self.warnings: list[str] = []
-        self.signals: list[Signal | None]
+        self.signals: list[Signal | None] = []  # pragma: no mutate: `readings` begins it anew
 
     def asked_destinations(self, destinations: Sequence[str]) -> tuple[DestinationName, ...]:
         # A string is a sequence too.

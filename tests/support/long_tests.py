@@ -35,14 +35,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _keep_samples(items: list[pytest.Item]) -> None:
-    tests: dict[str, list[pytest.Item]] = defaultdict(list)
+    tests: dict[tuple[str, int], list[pytest.Item]] = defaultdict(list)
     for item in items:
-        if item.get_closest_marker("samples"):
-            tests[item.nodeid.partition("[")[0]].append(item)
-    for cases in tests.values():
-        marker = cases[0].get_closest_marker("samples")
-        assert marker is not None
-        (count,) = marker.args
+        for marker in item.iter_markers("samples"):
+            tests[item.nodeid.partition("[")[0], *marker.args].append(item)
+    for (_, count), cases in tests.items():
         kept = {position * (len(cases) - 1) // max(1, count - 1) for position in range(count)}
         for position, item in enumerate(cases):
             if position not in kept:
