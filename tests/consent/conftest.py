@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -23,24 +22,9 @@ settings.register_profile("mutants", settings.get_profile("steady"), phases=(Pha
 settings.load_profile("mutants" if "mutmut" in sys.modules else "steady")
 
 
-def pytest_sessionstart() -> None:
-    """Import tests and tables again, if what is mutated is a reader: they call readers as they are imported."""
-    if ".readers." in os.environ.get("MUTANT_UNDER_TEST", ""):
-        folders = (Path(tests) / "consent", Path(tests) / "support")
-        for name, module in list(sys.modules.items()):
-            is_ours = Path(getattr(module, "__file__", None) or "").parent in folders
-            if is_ours and module is not unmeasured and "conftest" not in name:
-                del sys.modules[name]
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the quickest tests of a mutant first: one that fails is enough, and most mutants fail nearly all of them."""
+    """Measure no coverage where it would take too long."""
     unmeasured.pytest_collection_modifyitems(items)
-    if "mutmut" in sys.modules:
-        from mutmut.state import state
-
-        seconds = state().duration_by_test
-        items.sort(key=lambda item: seconds.get(item.nodeid, 0.0))
 
 
 @pytest.fixture(autouse=True, scope="session")
