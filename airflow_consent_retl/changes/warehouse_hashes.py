@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 
@@ -19,15 +18,19 @@ from airflow_consent_retl.changes.warehouse_delivered import entry_batches
 from airflow_consent_retl.filtering.field_mapping import MARK, FieldMapping
 from airflow_consent_retl.storage.manifest import MANIFEST_NAME, SnapshotManifest
 from airflow_consent_retl.storage.signing import SignedDocument
+from airflow_consent_retl.values.bounded_engine import bounded_engine
 from airflow_consent_retl.values.columns import cast
 from airflow_consent_retl.values.payload_hash import Digests, PayloadHash
 
 if TYPE_CHECKING:
+    import duckdb
+
     from airflow_consent_retl.storage.change_set import Changes
     from airflow_consent_retl.storage.delivered import DeliveredState
     from airflow_consent_retl.storage.folder import Folder
 
 _READ_ROWS = 65_536
+_MEMORY_LIMIT = "256MiB"
 _FIND = """
 SELECT ordinal, row_hash FROM asked JOIN delivered_rows USING (id, hash)
 """
@@ -46,7 +49,7 @@ def row_hashes(
     """
     if not rows.exists(MANIFEST_NAME) or after.id_type is None:
         return ((entries, pa.nulls(entries.num_rows, pa.string())) for entries in entry_batches(after))
-    connection = resources.enter_context(duckdb.connect(config={"memory_limit": "256MiB", "threads": "1"}))
+    connection = resources.enter_context(bounded_engine(_MEMORY_LIMIT))
     manifest = SnapshotManifest.from_json(SignedDocument.read(rows.read(MANIFEST_NAME)).body)
     schema = pa.schema([("id", after.id_type), ("hash", pa.binary()), ("row_hash", pa.string())])
     fields = changes.shape.fields

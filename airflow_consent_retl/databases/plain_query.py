@@ -13,10 +13,13 @@ def plain_query(sql: str, *, dialect: str) -> str:
         sql: one query.
         dialect: sqlglot's name of the SQL's dialect; empty for the standard.
     """
+    sql = sql.removeprefix(BYTE_ORDER_MARK)
+    if ";" not in sql:
+        return sql
+
     from sqlglot import TokenType, tokenize
     from sqlglot.errors import TokenError
 
-    sql = sql.removeprefix(BYTE_ORDER_MARK)
     try:
         tokens = tokenize(sql, read=dialect)
     except TokenError:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import duckdb
 import ibis
@@ -37,6 +37,7 @@ from airflow_consent_retl.extraction.consent_kinds import (
 )
 from airflow_consent_retl.extraction.linked_files import LinkTables
 from airflow_consent_retl.extraction.row_slices import RowSlices
+from airflow_consent_retl.values.bounded_engine import bounded_engine
 from airflow_consent_retl.values.temporary import temporary_folder
 
 if TYPE_CHECKING:
@@ -68,13 +69,7 @@ def joined_rows(
     """Join sources to a model's rows. Arguments, result and errors are those of `reading_with_consent`."""
     with ExitStack() as resources:
         folder = Path(resources.enter_context(temporary_folder()))
-        config: dict[str, Any] = {
-            "memory_limit": _MEMORY_LIMIT,
-            "threads": "1",
-            "temp_directory": str(folder),
-            "autoinstall_known_extensions": "false",
-        }
-        connection = resources.enter_context(duckdb.connect(config=config))
+        connection = resources.enter_context(bounded_engine(_MEMORY_LIMIT))
         join = _Join(connection, folder, sources, time_zone=time_zone, at=at, log=log, warn=warn)
         for number, source in enumerate(sources):
             found = join.read_source(number, hook_of(source.conn_id), source.conn_id or conn_id)

@@ -35,6 +35,7 @@ from airflow_consent_retl.filtering.found_verdicts import FoundVerdicts
 from airflow_consent_retl.filtering.row_decider import FoundInRows, RowDecider
 from airflow_consent_retl.filtering.silence import SilentCategories
 from airflow_consent_retl.storage.forgotten import NOBODY, ForgottenPeople
+from airflow_consent_retl.values.bounded_engine import bounded_engine
 from airflow_consent_retl.values.temporary import temporary_folder
 
 if TYPE_CHECKING:
@@ -234,11 +235,8 @@ class SubjectIndex:
         self.silent: tuple[str, ...] = ()
         self._resources = ExitStack()
         with ExitStack() as opening:
-            spill = opening.enter_context(temporary_folder())
-            # With one thread, the caller's thread reads the answers: SQLite's cursors work in no other thread.
-            self._connection = opening.enter_context(
-                duckdb.connect(config={"memory_limit": _MEMORY_LIMIT, "temp_directory": spill, "threads": "1"})
-            )
+            # The caller's thread reads the answers: SQLite's cursors work in no other thread.
+            self._connection = opening.enter_context(bounded_engine(_MEMORY_LIMIT))
             self._fill(ids)
             self._resources = opening.pop_all()
 

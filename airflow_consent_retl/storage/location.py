@@ -5,6 +5,7 @@ The only module of this package that knows Airflow: the rest works on fsspec.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import re
@@ -264,7 +265,7 @@ def secret_file(workspace: str | None) -> Path | None:
     """
     if conf.get("consent_retl", "digest_key", fallback=None):
         return None
-    return Path(_local_root(workspace).file_path(_KEY_NAME))
+    return _key_file(workspace_root(workspace))
 
 
 def _local_root(workspace: str | None) -> Folder:
@@ -284,13 +285,19 @@ def _secrets(workspace: str | None) -> list[str]:
     configured = conf.get("consent_retl", "digest_key", fallback=None)
     if configured:
         return [configured, *(conf.get("consent_retl", "digest_key_previous", fallback=None) or "").split()]
-    root = _local_root(workspace)
-    if not root.exists(_KEY_NAME):
+    file = _key_file(workspace_root(workspace))
+    if not file.exists():
         # A hard link appears at once: another worker sees no key or a complete one, and the first key stays.
         draft = f"{_KEY_NAME}.{uuid.uuid4().hex}"
-        with root.create(draft) as file:
-            file.write(secrets.token_hex(32).encode())
+        with _local_root(workspace).create(draft) as key:
+            key.write(secrets.token_hex(32).encode())
         with suppress(FileExistsError):
-            Path(root.file_path(_KEY_NAME)).hardlink_to(root.file_path(draft))
-        Path(root.file_path(draft)).unlink()
-    return root.read(_KEY_NAME).decode().split() or [""]
+            file.hardlink_to(file.with_name(draft))
+        file.with_name(draft).unlink()
+    return file.read_text().split() or [""]
+
+
+# Each document that a task reads asks for it: to open the folder again took most of the time.
+@functools.lru_cache(maxsize=16)
+def _key_file(root: str) -> Path:
+    return Path(_local_root(root).file_path(_KEY_NAME))

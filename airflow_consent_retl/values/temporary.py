@@ -39,12 +39,18 @@ def private_folder() -> Path:
 @contextmanager
 def temporary_folder() -> Iterator[str]:
     """Make a folder, which is removed when the block ends; if the process is killed, the next one removes it."""
-    sweep_temporary()
-    folder = private_folder() / uuid.uuid4().hex
-    with held_file(folder.with_suffix(".lock")):
+    with reserved_folder(private_folder() / uuid.uuid4().hex) as folder:
         folder.mkdir(mode=0o700)
+        yield str(folder)
+
+
+@contextmanager
+def reserved_folder(folder: Path) -> Iterator[Path]:
+    """Remove a folder in the private one when the block ends, if the block made it, also if the process is killed."""
+    sweep_temporary()
+    with held_file(folder.with_suffix(".lock")):
         try:
-            yield str(folder)
+            yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
@@ -257,17 +258,19 @@ def install(connection: sa.Connection) -> None:
         # The lock lasts until the commit. `CREATE TABLE IF NOT EXISTS` alone fails if two processes run it at once.
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATION_LOCK)))
     if not is_installed(connection):
-        metadata.create_all(connection)
-        _add_columns(connection)
+        present = sa.inspect(connection).get_table_names()
+        earlier = [table for table in metadata.sorted_tables if table.name in present]
+        metadata.create_all(connection, [t for t in metadata.sorted_tables if t not in earlier], checkfirst=False)
+        _add_columns(connection, earlier)
         connection.execute(schema_versions.insert().values(version=SCHEMA_VERSION))
         if connection.scalar(sa.select(sa.func.count()).select_from(identity)) == 0:
             connection.execute(identity.insert().values(id=uuid.uuid4().hex, made_at=datetime.now(UTC)))
 
 
-def _add_columns(connection: sa.Connection) -> None:
+def _add_columns(connection: sa.Connection, earlier: Iterable[sa.Table]) -> None:
     """Add the columns that tables of an earlier version lack: each may be NULL."""
     inspector = sa.inspect(connection)
-    for table in metadata.sorted_tables:
+    for table in earlier:
         present = {column["name"] for column in inspector.get_columns(table.name)}
         for column in table.columns:
             if column.name not in present:
