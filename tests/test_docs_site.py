@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from griffe import GriffeLoader, load_extensions
 from mkdocs.exceptions import PluginError
 
 REPO = Path(__file__).resolve().parents[1]
@@ -65,3 +66,15 @@ def test_links_of_the_repository_lead_to_pages_of_the_site(place: str, written: 
     page = SimpleNamespace(file=SimpleNamespace(src_uri=place))
 
     assert hook("outside_pages").on_page_markdown(written, page, None, None) == on_site
+
+
+def test_the_site_shows_the_parameters_of_options_with_their_defaults() -> None:
+    extensions = load_extensions(str(REPO / "docs" / "site" / "parameter_classes.py"))
+
+    package = GriffeLoader(search_paths=[REPO], extensions=extensions).load("airflow_consent_retl")
+
+    options = package["destinations.google_customer_match.customer_match_spec.CustomerMatchSpec"]
+    shown = {one.name: str(one.default) for one in options.parameters if one.name != "self"}
+    assert shown.pop("audience_id") == "None"
+    assert shown["timeout_s"] == "120"
+    assert "pace" not in shown

@@ -100,6 +100,7 @@ def test_importing_every_name_loads_nothing_of_other_projects() -> None:
 BELOW_THE_OPERATORS = {
     "compat",
     "contract",
+    "contract.parameter_class",
     "contract.spec",
     "contract.tagged_parameters",
     "contract.withdrawal",
@@ -146,6 +147,24 @@ def test_every_operator_loads_no_more_than_what_defines_the_operators() -> None:
     options = {name for name in ours if name.startswith("destinations.") and name.endswith(".options")}
     assert defining <= ours
     assert ours - defining - options == BELOW_THE_OPERATORS | PARTS_OF_OPERATORS
+
+
+COMPILED = """
+import sys
+compiled = []
+sys.addaudithook(lambda event, given: event == "compile" and given[1] == "<string>" and compiled.append(given))
+exec({script!r})
+print(len(compiled), file=open(sys.argv[1], "w"))
+"""
+
+
+def test_every_operator_compiles_few_functions_while_it_is_imported() -> None:
+    """A standard dataclass compiles six: the classes of parameters are made with `parameter_class`."""
+    out = Path(os.environ["AIRFLOW_HOME"]) / "compiled.txt"
+    program = PLAIN + COMPILED.format(script=EVERY_OPERATOR)
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program, str(out)], check=True, capture_output=True)
+
+    assert int(out.read_text()) < 100
 
 
 def test_the_provider_info_which_every_process_reads_loads_no_destination() -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
+from airflow_consent_retl.contract.parameter_class import parameter_class
 from airflow_consent_retl.contract.spec import DestinationSpec
 from airflow_consent_retl.destinations.braze import VENDOR
 from airflow_consent_retl.destinations.http.options import HttpOptions
@@ -23,7 +23,7 @@ WITHDRAWAL_CHOICES: dict[str, str] = {
 MOST_ROWS = 75
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@parameter_class
 class BrazeOptions(HttpOptions):
     """The form of removals; the other options are in `HttpOptions`.
 
@@ -65,7 +65,7 @@ class BrazeOptions(HttpOptions):
     concurrency: int = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@parameter_class
 class BrazeSpec(BrazeOptions, DestinationSpec):
     """The options, the connection and the workspace.
 

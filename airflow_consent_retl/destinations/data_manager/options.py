@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from airflow_consent_retl.contract.parameter_class import parameter_class
 from airflow_consent_retl.contract.spec import DestinationSpec
 from airflow_consent_retl.errors import ConfigurationError
 
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.pace import Pace
 
 
-# A base: only its subclasses are compared and shown.
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
+@parameter_class
 class DataManagerOptions:
     """The encoding and sending of rows.
 
@@ -66,7 +66,7 @@ class DataManagerOptions:
             raise ConfigurationError("; ".join(wrong))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@parameter_class
 class DataManagerSpec(DataManagerOptions, DestinationSpec):
     """The options, the accounts and the connection. All destinations of one spec share its pace.
 
@@ -98,6 +98,5 @@ class DataManagerSpec(DataManagerOptions, DestinationSpec):
         from airflow_consent_retl.destinations.data_manager.accounts import OVER_QUOTA
         from airflow_consent_retl.destinations.http.pace import Pace
 
-        # Not `super()`: a dataclass with slots is another class than the one in which the method was defined.
-        DataManagerOptions.__post_init__(self)
+        super().__post_init__()
         object.__setattr__(self, "pace", Pace(requests=self.requests_per_minute, code=OVER_QUOTA))

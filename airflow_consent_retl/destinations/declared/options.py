@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
 
+from airflow_consent_retl.contract.parameter_class import parameter_class
 from airflow_consent_retl.contract.spec import DestinationSpec
 from airflow_consent_retl.contract.withdrawal import wrong_withdrawal
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Parameter = str | int | float | bool | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@parameter_class
 class DeclaredSpec(DestinationSpec):
     """The parameters of a declared destination. A subclass has the declaration's own as fields of the same names.
 
@@ -64,7 +64,7 @@ class DeclaredSpec(DestinationSpec):
         return built(self.declared(), options, conn_id=self.conn_id, kind=kind)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@parameter_class
 class DeclaredHttpSpec(DeclaredSpec):
     """The parameters of the operator, of the same names.
 

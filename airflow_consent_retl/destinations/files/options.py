@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from airflow_consent_retl.contract.parameter_class import parameter_class
 from airflow_consent_retl.contract.spec import DestinationSpec
 from airflow_consent_retl.errors import ConfigurationError
 
@@ -22,7 +23,7 @@ _COMPRESSIONS = ("zstd", "snappy", "gzip", "lz4", "none")
 _FORMULA_STARTS = ("=", "+", "-", "@")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@parameter_class
 class FilesOptions(DestinationSpec):
     """The folder, the versions and the form of exported files.
 

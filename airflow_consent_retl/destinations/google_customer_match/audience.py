@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from airflow_consent_retl.contract.parameter_class import parameter_class
 from airflow_consent_retl.destinations.data_manager.options import DataManagerOptions
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def customer_match_audience(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@parameter_class
 class CustomerMatchOptions(DataManagerOptions):
     """The encoding and sending of members: see `DataManagerOptions`."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
+from airflow_consent_retl.contract.parameter_class import parameter_class
 from airflow_consent_retl.destinations.data_manager.options import DataManagerSpec
 from airflow_consent_retl.destinations.google_customer_match.audience import (
     CustomerMatchOptions,
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _TERMS = "https://support.google.com/adspolicy/answer/6299717"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@parameter_class
 class CustomerMatchSpec(CustomerMatchOptions, DataManagerSpec):
     """The options, the audience and the connection: all parameters of `LoadToGoogleCustomerMatchOperator`."""
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
+from airflow_consent_retl.contract.parameter_class import parameter_class
 from airflow_consent_retl.destinations.data_manager.options import DataManagerSpec
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _ACCOUNT_TYPES = (
 _PRODUCT_ID = r"[A-Za-z0-9_-]{1,64}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@parameter_class
 class GoogleEventsSpec(DataManagerSpec):
     """The options, the target and the connection: all parameters of `LoadToGoogleEventsOperator`."""
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
+from airflow_consent_retl.contract.parameter_class import parameter_class
 from airflow_consent_retl.contract.withdrawal import wrong_companions, wrong_withdrawal
 from airflow_consent_retl.errors import ConfigurationError
 
 
-# A base: only its subclasses are compared and shown.
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
+@parameter_class
 class HttpOptions:
     """The limits on requests, and their retries. A subclass declares what its own options may be.
 

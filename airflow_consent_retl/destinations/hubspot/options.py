@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
+from airflow_consent_retl.contract.parameter_class import parameter_class
 from airflow_consent_retl.contract.spec import DestinationSpec
 from airflow_consent_retl.destinations.http.options import HttpOptions
 from airflow_consent_retl.destinations.hubspot import VENDOR
@@ -33,7 +33,7 @@ WITHDRAWAL_CHOICES: dict[str, str] = {
 MOST_ROWS = 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@parameter_class
 class HubSpotOptions(HttpOptions):
     """The form of contacts and removals; the other options are in `HttpOptions`.
 
@@ -80,7 +80,7 @@ class HubSpotOptions(HttpOptions):
     concurrency: int = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@parameter_class
 class HubSpotSpec(HubSpotOptions, DestinationSpec):
     """The options, the connection and the account.
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from airflow_consent_retl.contract.parameter_class import parameter_class
 from airflow_consent_retl.destinations.declared.options import DeclaredSpec
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ IterableId = Literal["email", "userId"]
 IterableWithdrawal = Literal["leave_audience", "delete", "privacy_delete"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@parameter_class
 class IterableSpec(DeclaredSpec):
     """The parameters of the operator, of the same names."""
 

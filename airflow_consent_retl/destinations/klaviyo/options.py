@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
+from airflow_consent_retl.contract.parameter_class import parameter_class
 from airflow_consent_retl.contract.spec import DestinationSpec
 from airflow_consent_retl.destinations.http.options import HttpOptions
 from airflow_consent_retl.destinations.klaviyo import VENDOR
@@ -26,7 +26,7 @@ WITHDRAWAL_CHOICES: dict[str, str] = {
 _ID = r"[A-Za-z0-9]{1,40}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@parameter_class
 class KlaviyoSpec(HttpOptions, DestinationSpec):
     """The connection, the account, the form of profiles and removals; the other options are in `HttpOptions`.
 
@@ -75,8 +75,7 @@ class KlaviyoSpec(HttpOptions, DestinationSpec):
 
     def wrong(self) -> list[str]:
         """Return the errors in the values."""
-        # Not `super()`: a dataclass with slots is another class than the one in which the method was defined.
-        wrong = HttpOptions.wrong(self)
+        wrong = super().wrong()
         if self.removal_batch_rows is None:
             wrong.append(f"removal_batch_rows must be 1 to {MOST_REMOVALS}")
         if self.list_id is not None and not re.fullmatch(_ID, self.list_id):

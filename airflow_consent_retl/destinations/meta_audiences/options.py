@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from airflow_consent_retl.contract.parameter_class import parameter_class
 from airflow_consent_retl.contract.spec import DestinationSpec
 from airflow_consent_retl.destinations.http.options import HttpOptions
 
@@ -28,7 +28,7 @@ WITHDRAWAL_CHOICES = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@parameter_class
 class MetaAudienceSpec(HttpOptions, DestinationSpec):
     """The connection, the audience and the form of requests; the other options are in `HttpOptions`.
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from airflow_consent_retl.contract.parameter_class import parameter_class
 from airflow_consent_retl.contract.spec import DestinationSpec
 from airflow_consent_retl.destinations.http.options import HttpOptions
 from airflow_consent_retl.destinations.meta import API_VERSION
@@ -20,7 +20,7 @@ MAX_EVENTS = 1000
 2026-11-29."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@parameter_class
 class MetaConversionsSpec(HttpOptions, DestinationSpec):
     """The connection, the dataset and the form of requests; the other options are in `HttpOptions`.
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from airflow_consent_retl.contract.parameter_class import parameter_class
 from airflow_consent_retl.contract.tagged_parameters import as_tagged, of_tagged
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.fields.field_values import other_than_answers
@@ -32,7 +32,7 @@ GRANTED, WITHDRAWN = "airflow-consent-retl: granted", "airflow-consent-retl: wit
 CONSENT_OBJECT = "ContactPointTypeConsent"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@parameter_class
 class ContactPointTypeConsent:
     """The consent of a person to be contacted in one way, as a record of `ContactPointTypeConsent`.
 
@@ -88,7 +88,7 @@ class ContactPointTypeConsent:
         return list(self.record("", granted=False))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@parameter_class
 class IndividualFlags:
     """Flags of the person's `Individual` that a withdrawal sets. No load ever takes one back: a person may have set it.
 

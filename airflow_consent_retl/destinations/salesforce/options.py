@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from airflow_consent_retl.contract.parameter_class import parameter_class
 from airflow_consent_retl.contract.spec import DestinationSpec
 from airflow_consent_retl.destinations.http.options import HttpOptions
 from airflow_consent_retl.destinations.salesforce.consent_objects import ConsentObject, check_same_ids, of_parameters
@@ -28,7 +28,7 @@ MAX_FILE_BYTES = 100_000_000
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,79}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@parameter_class
 class SalesforceOptions(HttpOptions):
     """The object, what a withdrawal means, and the limits.
 
@@ -82,8 +82,7 @@ class SalesforceOptions(HttpOptions):
 
     def wrong(self) -> list[str]:
         """Return the errors in the values."""
-        # Not `super()`: a dataclass with slots is another class than the one in which the method was defined.
-        wrong = HttpOptions.wrong(self)
+        wrong = super().wrong()
         wrong += [] if self.max_api_share > 0 else ["max_api_share must be above 0"]
         names = {"sobject": self.sobject, "external_id": self.external_id}
         wrong += [f"{name} must be an API name" for name, value in names.items() if not _NAME.fullmatch(value)]
@@ -104,7 +103,7 @@ class SalesforceOptions(HttpOptions):
         return of_parameters(self.consent_objects)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@parameter_class
 class SalesforceSpec(SalesforceOptions, DestinationSpec):
     """The options, and the connection: all parameters of `LoadToSalesforceOperator`.
 

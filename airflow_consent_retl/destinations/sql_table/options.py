@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from airflow_consent_retl.contract.parameter_class import parameter_class
 from airflow_consent_retl.contract.spec import DestinationSpec
 from airflow_consent_retl.errors import ConfigurationError
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.destinations.sql_table.destination import SqlTableDestination
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@parameter_class
 class SqlTableOptions:
     """The table, and the writing and removing of its rows.
 
@@ -46,7 +46,7 @@ class SqlTableOptions:
             raise ConfigurationError("batch_rows must be at least 1")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@parameter_class
 class SqlTableSpec(SqlTableOptions, DestinationSpec):
     """The options, and the Airflow connection `conn_id` of the table's database."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
+from airflow_consent_retl.contract.parameter_class import parameter_class
 from airflow_consent_retl.contract.spec import DestinationSpec
 from airflow_consent_retl.destinations.http.options import HttpOptions
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 RemovalMethod = Literal["DELETE", "POST"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@parameter_class
 class WebhookOptions(HttpOptions):
     """The form of requests, removals and answers; the other options are in `HttpOptions`.
 
@@ -52,8 +52,7 @@ class WebhookOptions(HttpOptions):
 
     def wrong(self) -> list[str]:
         """Return the errors in the values."""
-        # Not `super()`: a dataclass with slots is another class than the one in which the method was defined.
-        wrong = HttpOptions.wrong(self)
+        wrong = super().wrong()
         if self.envelope == "":
             wrong.append("envelope must be the name of a field, or None for a bare array")
         if isinstance(self.own_codes, str) or not all(isinstance(code, str) and code for code in self.own_codes):
@@ -72,7 +71,7 @@ class WebhookOptions(HttpOptions):
         return ["removal_event must not name the field of the rows"] if self.envelope in self.removal_event else []
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@parameter_class
 class WebhookSpec(WebhookOptions, DestinationSpec):
     """The options, and the target of requests.
 
