@@ -48,15 +48,26 @@ __all__ = [
     "variable_keys",
 ]
 
+_TRACEBACK_DEPTH = "AIRFLOW__CORE__DAGBAG_IMPORT_ERROR_TRACEBACK_DEPTH"
+
 
 def dag_bag(dags_folder: str | None) -> DagBag:
-    """Return the DAGs of a folder or a file, parsed; None: of Airflow's DAGs folder."""
+    """Return the DAGs of a folder or a file, parsed; None: of Airflow's DAGs folder.
+
+    The errors of files have whole tracebacks, so that they name the line of the file.
+    """
     try:
         from airflow.dag_processing.dagbag import DagBag
     except ImportError:  # Airflow 3.1
         from airflow.models.dagbag import DagBag  # type: ignore[no-redef]
 
-    return DagBag(dags_folder)
+    given = os.environ.get(_TRACEBACK_DEPTH)
+    os.environ[_TRACEBACK_DEPTH] = "100"
+    try:
+        return DagBag(dags_folder)
+    finally:
+        os.environ.pop(_TRACEBACK_DEPTH)
+        os.environ.update({} if given is None else {_TRACEBACK_DEPTH: given})
 
 
 def storage_conn_id(path: ObjectStoragePath) -> str | None:

@@ -16,6 +16,7 @@ from airflow_consent_retl.errors import PermanentError
 from airflow_consent_retl.hooks.central_policy import central_policy, described, source_in_force
 from airflow_consent_retl.hooks.policies import read_policy
 from airflow_consent_retl.operators.base_operator import ConsentRetlOperator
+from airflow_consent_retl.operators.import_errors import import_failures
 from airflow_consent_retl.operators.parsed_tasks import (
     check_against,
     declared_sources,
@@ -121,8 +122,8 @@ def overrides(dags_folder: str | None = None) -> DeploymentUse:
     """
     bag = dag_bag(dags_folder)
     # A DAG that the cluster policy refuses is among the errors.
-    errors = [(str(file), str(error).strip().splitlines()[-1]) for file, error in bag.import_errors.items()]
-    return DeploymentUse(tuple(uses_of(bag.dags.values())), tuple(sorted(errors)))
+    errors = [(one.file, one.message) for one in import_failures(bag)]
+    return DeploymentUse(tuple(uses_of(bag.dags.values())), tuple(errors))
 
 
 def uses_of(dags: Iterable[Any]) -> list[TaskUse]:

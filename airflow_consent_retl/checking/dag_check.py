@@ -23,6 +23,7 @@ from airflow_consent_retl.operators.base_operator import ConsentRetlOperator
 from airflow_consent_retl.operators.bindings import check_destinations
 from airflow_consent_retl.operators.consent import ConsentFilterOperator
 from airflow_consent_retl.operators.extract import ExtractModelOperator
+from airflow_consent_retl.operators.import_errors import import_failures
 from airflow_consent_retl.operators.load import LoadOperator
 from airflow_consent_retl.operators.parsed_tasks import check_against, kind_of, known_parameters
 from airflow_consent_retl.operators.removing_load import removing_load
@@ -50,10 +51,7 @@ def check_dags(paths: Iterable[str] = (), *, policy_file: str | None = None, con
     findings: list[CheckFinding] = []
     dags: dict[str, Any] = {}
     for bag in [dag_bag(place) for place in places] or [dag_bag(None)]:
-        findings += [
-            CheckFinding("problem", str(file), "", "", str(error).strip().splitlines()[-1])
-            for file, error in sorted(bag.import_errors.items())
-        ]
+        findings += [CheckFinding("problem", one.file, "", one.place, one.message) for one in import_failures(bag)]
         dags.update(bag.dags)
     policies, places_tried, tasks = PoliciesRead(policy_file), WrittenPlaces() if connects else None, 0
     for _, dag in sorted(dags.items()):

@@ -22,7 +22,7 @@ class CheckFinding:
             known only in a run.
         dag: the DAG's id, or the file that is no DAG.
         task: the task's id; empty for a file.
-        path: the parameter, or the place in the policy.
+        path: the parameter, the place in the policy, or the line of a file.
         message: the sentence with which the task would fail.
     """
 

@@ -31,10 +31,15 @@ def check(
 
     report = check_dags(paths or (), policy_file=policy_file, connects=not no_connect)
     failing = [one for one in report.findings if one.kind == "problem" or (strict and one.kind == "warning")]
-    counts = f"{report.dags:,} DAGs, {report.tasks:,} tasks of this package: {len(report.problems):,} problems"
+    counts = f"{_of(report.dags, 'DAG')}, {_of(report.tasks, 'task')} of this package: "
+    counts += _of(len(report.problems), "problem")
     headers = ("dag", "task", "where", "what")
     parts: list[str | Table] = [counts]
     for kind, title in (("problem", "problems"), ("warning", "warnings"), ("unchecked", "known only in a run")):
         rows = [(one.dag, one.task, one.path, one.message) for one in report.findings if one.kind == kind]
         parts += [Table(headers, rows, title)] if rows else []
     return Result(asdict(report), parts, code=int(bool(failing)))
+
+
+def _of(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

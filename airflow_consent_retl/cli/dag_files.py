@@ -67,13 +67,14 @@ def tasks_of(file: str, task: str | None, kind: type[TaskT], noun: str) -> list[
 
 def _tasks_in(file: str, task: str | None, is_wanted: Callable[[Any], bool], noun: str) -> list[Any]:
     from airflow_consent_retl.compat import dag_bag
+    from airflow_consent_retl.operators.import_errors import import_failures
 
     if not Path(file).exists():
         raise ConfigurationError(f"{file} does not exist: name a DAG file, or a folder of them")
     bag = dag_bag(file)
-    if bag.import_errors:
-        where, error = next(iter(bag.import_errors.items()))
-        raise ConfigurationError(f"{where} cannot be parsed: {str(error).strip().splitlines()[-1]}")
+    for failed in import_failures(bag):
+        place = f", {failed.place}," if failed.place else ""
+        raise ConfigurationError(f"{failed.file}{place} cannot be parsed: {failed.message}")
     known = [one for dag in bag.dags.values() for one in dag.tasks if is_wanted(one)]
     if task is None:
         found = known
