@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pytest
 
-from airflow_consent_retl import consent, contract, fields, operators
+from airflow_consent_retl import consent, contract, fields, operators, reports
 from airflow_consent_retl.destinations import declared
 from airflow_consent_retl.operators.face import MODULES
 
@@ -22,6 +22,7 @@ LATE: list[tuple[ModuleType, Mapping[str, str]]] = [
     (declared, declared.MODULES),
     (fields, fields.MODULES),
     (operators, MODULES),
+    (reports, reports.MODULES),
 ]
 each = pytest.mark.parametrize(("package", "modules"), LATE, ids=lambda one: getattr(one, "__name__", ""))
 

@@ -63,7 +63,7 @@ def history(
     ledger_conn_id: LedgerConnId = None,
 ) -> Result:
     """List everything that is recorded of one person: decisions, deliveries, removals."""
-    from airflow_consent_retl.reports.person_history import person_history
+    from airflow_consent_retl.reports.history_of_person import person_history
 
     found = person_history(id, workspace=workspace, ledger_conn_id=ledger_conn_id, model=model)
     return Result(asdict(found))
@@ -79,7 +79,7 @@ def evidence(
     ledger_conn_id: LedgerConnId = None,
 ) -> Result:
     """Write a bundle with all evidence about one person: a page to print, records, receipt, policies."""
-    from airflow_consent_retl.reports.evidence import evidence as write
+    from airflow_consent_retl.reports.evidence_bundle import evidence as write
 
     written = write(id, to, workspace=workspace, ledger_conn_id=ledger_conn_id, model=model, reference=reference)
     return Result({"evidence": str(written)})

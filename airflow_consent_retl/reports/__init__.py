@@ -1,45 +1,29 @@
 """Reports for before and after a run: the effects of a policy, the reasons of a decision, the history of one person.
 
 They read snapshots and records, send nothing, and print no value of a row.
+
+A name's module is imported when the name is first used: the page in Airflow needs few of them, and most load an engine.
 """
 
 from __future__ import annotations
 
-from airflow_consent_retl.reports.evidence import evidence
-from airflow_consent_retl.reports.explanation import DestinationExplanation, Explanation, SignalExplanation, explain
-from airflow_consent_retl.reports.person_history import PersonHistory, person_history
-from airflow_consent_retl.reports.policy_changes import diff_policies
-from airflow_consent_retl.reports.policy_review import lint
-from airflow_consent_retl.reports.recorded_decisions import DecisionEvent, RecordedRuns
-from airflow_consent_retl.reports.recorded_deliveries import DeliveryEvent
-from airflow_consent_retl.reports.recorded_requests import ForgottenPlace, RecordedRequest, SuppressionEvent
-from airflow_consent_retl.reports.rejected_rows import RejectedRow, RejectedRows, RejectedRun, rejected, rejected_runs
-from airflow_consent_retl.reports.segment_comparison import SegmentComparison, compare_with_segment
-from airflow_consent_retl.reports.signature_check import CheckedManifest, verify
+from airflow_consent_retl.late_names import late_names
 
-__all__ = [
-    "CheckedManifest",
-    "DecisionEvent",
-    "DeliveryEvent",
-    "DestinationExplanation",
-    "Explanation",
-    "ForgottenPlace",
-    "PersonHistory",
-    "RecordedRequest",
-    "RecordedRuns",
-    "RejectedRow",
-    "RejectedRows",
-    "RejectedRun",
-    "SegmentComparison",
-    "SignalExplanation",
-    "SuppressionEvent",
-    "compare_with_segment",
-    "diff_policies",
-    "evidence",
-    "explain",
-    "lint",
-    "person_history",
-    "rejected",
-    "rejected_runs",
-    "verify",
-]
+# The names of each module, with the path of the module inside this package.
+_NAMES = {
+    "evidence_bundle": ("evidence",),
+    "explanation": ("DestinationExplanation", "Explanation", "SignalExplanation", "explain"),
+    "history_of_person": ("PersonHistory", "person_history"),
+    "policy_changes": ("diff_policies",),
+    "policy_review": ("lint",),
+    "recorded_decisions": ("DecisionEvent", "RecordedRuns"),
+    "recorded_deliveries": ("DeliveryEvent",),
+    "recorded_requests": ("ForgottenPlace", "RecordedRequest", "SuppressionEvent"),
+    "rejected_rows": ("RejectedRow", "RejectedRows", "RejectedRun", "rejected", "rejected_runs"),
+    "segment_comparison": ("SegmentComparison", "compare_with_segment"),
+    "signature_check": ("CheckedManifest", "verify"),
+}
+MODULES = {name: f"{__name__}.{module}" for module, names in _NAMES.items() for name in names}
+
+__all__ = sorted(MODULES)  # noqa: PLE0605 - computed from the one list
+__getattr__, __dir__ = late_names(__name__, MODULES)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from airflow_consent_retl.reports.person_history import PersonHistory
+    from airflow_consent_retl.reports.history_of_person import PersonHistory
 
 State = Literal["yes", "no", "may be"]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from support.ledgers import opened, sqlite_url
 
 from airflow_consent_retl.consent import parse_policy
 from airflow_consent_retl.delivery.lags import Lags
@@ -67,11 +68,12 @@ def write_policies(archive: PolicyArchive, *, at: datetime) -> None:
     archive.note_effect(present, effect)
 
 
-def write_runs(file: Path, size: Sized, *, at: datetime) -> int:
-    """Write syncs and their runs up to a time into the ledger in a file, and return the number of runs."""
+def write_runs(place: Path | str, size: Sized, *, at: datetime) -> int:
+    """Write syncs and their runs up to a time into the ledger in a file or at a URL; return the number of runs."""
+    url = sqlite_url(place) if isinstance(place, Path) else place
     names = list(_names(size.syncs))
     people = {name: 2_000 + _from(name, "people", 90_000) for name in names}
-    with Ledger.sqlite(file) as ledger:
+    with opened(url) as ledger:
         for name in names:
             _deliver(ledger, name, dag=name.partition("/")[0], people=people[name])
     runs = [
@@ -79,7 +81,7 @@ def write_runs(file: Path, size: Sized, *, at: datetime) -> int:
         for number, name in enumerate(names)
         for run in _runs_of(name, size.days, people[name], at=at, troubled=number in _TROUBLED)
     ]
-    engine = sa.create_engine(f"sqlite:///{file}")
+    engine = sa.create_engine(url)
     # One transaction for all: each run would wait for the disk.
     with engine.begin() as connection:
         for run in sorted(runs, key=lambda run: run.ended_at):

@@ -144,9 +144,8 @@ class RunHistory:
             kind: only runs of it; None: of any.
             syncs: the names of syncs; None: all.
         """
-        one = runs.alias()
-        wanted = [] if kind is None else [one.c.kind == kind]
-        found = self._connection.execute(sa.select(runs).where(runs.c.id.in_(_newest(one, wanted, syncs))))
+        newest = self._newest([] if kind is None else [runs.c.kind == kind], syncs)
+        found = self._connection.execute(sa.select(runs).where(runs.c.id.in_(newest)))
         return {SyncName(row.sync): _run_of(row) for row in found}
 
     def totals(
@@ -170,9 +169,8 @@ class RunHistory:
 
     def decided_before(self, at: datetime, *, syncs: Sequence[str] | None = None) -> dict[SyncName, LoadDecision]:
         """Return the decision of the last load of each sync that ended before a time."""
-        one = runs.alias()
-        wanted = [one.c.decided_at.is_not(None), one.c.ended_at < sa.literal(at, Timestamp)]
-        query = sa.select(runs.c.sync, *_DECIDED).where(runs.c.id.in_(_newest(one, wanted, syncs)))
+        newest = self._newest([runs.c.decided_at.is_not(None), *_in(None, None, at)], syncs)
+        query = sa.select(runs.c.sync, *_DECIDED).where(runs.c.id.in_(newest))
         return {SyncName(sync): _decision_of(*found) for sync, *found in self._connection.execute(query)}
 
     def decisions(
@@ -210,19 +208,29 @@ class RunHistory:
             for micros, sent, removed, rejected in self._connection.execute(query)
         ]
 
+    def _newest(self, wanted: Sequence[sa.ColumnElement[bool]], syncs: Sequence[str] | None) -> list[int]:
+        """Return the ids of the last run of each sync; for each, the index of its runs is read from the end.
+
+        They are asked for by themselves: a database that knows little of a table would read all of it to join them.
+        """
+        named = _names_with_runs()
+        latest_first = (runs.c.ended_at.desc(), runs.c.id.desc())
+        newest = sa.select(runs.c.id).where(runs.c.sync == named.c.sync, *wanted).order_by(*latest_first).limit(1)
+        query = sa.select(newest.correlate(named).scalar_subquery()).where(named.c.sync.is_not(None))
+        if syncs is not None:
+            query = query.where(named.c.sync.in_(syncs))
+        return [number for number in self._connection.scalars(query) if number is not None]
+
+
+def _names_with_runs() -> sa.CTE:
+    """Return the names of syncs with runs, and a NULL after the last: the index has each after the one before."""
+    named = sa.select(sa.func.min(runs.c.sync).label("sync")).cte("named", recursive=True)
+    following = sa.select(sa.func.min(runs.c.sync)).where(runs.c.sync > named.c.sync).correlate(named)
+    return named.union_all(sa.select(following.scalar_subquery()).where(named.c.sync.is_not(None)))
+
 
 def _decision_of(permitted: int, denied: int, by_reason: str) -> LoadDecision:
     return LoadDecision(permitted=permitted, denied=denied, by_reason=_COUNTS_BY_CODE.decode(by_reason))
-
-
-def _newest(
-    one: sa.FromClause, wanted: Sequence[sa.ColumnElement[bool]], syncs: Sequence[str] | None
-) -> sa.Select[tuple[int]]:
-    """Return the ids of the last run of each sync. For each, the index of its runs is read from the end."""
-    named = sa.select(runs.c.sync).where(*_in(syncs, None, None)).distinct().subquery()
-    latest_first = (one.c.ended_at.desc(), one.c.id.desc())
-    newest = sa.select(one.c.id).where(one.c.sync == named.c.sync, *wanted).order_by(*latest_first).limit(1)
-    return sa.select(newest.correlate(named).scalar_subquery()).select_from(named)
 
 
 @lru_cache(maxsize=1_000)

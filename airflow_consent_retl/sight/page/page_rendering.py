@@ -40,6 +40,12 @@ def rendered(template: str, **contents: Any) -> str:
     return _environment().get_template(f"page/{template}.html").render(contents)
 
 
+def read_templates() -> None:
+    """Read and compile all pages, which otherwise each does when it is first shown."""
+    for template in _environment().list_templates(extensions=["html"]):
+        _environment().get_template(template)
+
+
 @cache
 def asset(name: str) -> bytes:
     """Return a file of `ASSETS`."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
+from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_consent_retl.hooks.approving import approve as approve_policy
 from airflow_consent_retl.hooks.ledgers import existing_ledger, unserved_days
-from airflow_consent_retl.reports.person_history import person_history
 from airflow_consent_retl.reports.presence import present_places
 from airflow_consent_retl.sight import figures
 from airflow_consent_retl.sight.charts import Series, Tone, column_chart, share_bar
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 Contents = dict[str, Any]
 PERIODS: Final = (7, 30, 90, 365)
 _WORST_FIRST: Final = tuple(Health)
+_PERSON: Final = "airflow_consent_retl.reports.history_of_person"
 
 
 def overview(reader: Rights, within: KnownWorkspace, *, days: int, find: str) -> Contents:
@@ -178,7 +180,9 @@ def approve(reader: Rights, *, place: str, digest: str, proof: str, note: str) -
 
 
 def person_form(reader: Rights) -> Contents:
-    """Return the empty form."""
+    """Return the empty form. What its answer needs is imported meanwhile: an id takes some seconds to type."""
+    if reader.may_look_up:
+        Thread(target=import_module, args=(_PERSON,), name="consent page, one person").start()
     return {**_common(PERIODS[1], datetime.now(UTC)), "history": None}
 
 
@@ -186,6 +190,9 @@ def person(reader: Rights, within: KnownWorkspace, person_id: str) -> Contents:
     """Return what is recorded of one person, and note that the user asked. The id is not part of it."""
     if not reader.may_look_up:
         return person_form(reader)
+    # Late: it loads much that no other page needs.
+    from airflow_consent_retl.reports.history_of_person import person_history
+
     note_look_up(reader.name)
     history = person_history(person_id, workspace=within.workspace, ledger_conn_id=within.ledger_conn_id)
     digests = {one.policy_digest for one in history.decisions}

@@ -115,12 +115,14 @@ def test_the_last_run_of_each_sync_is_found_by_kind(ledger: Ledger) -> None:
 
     with ledger.history() as history:
         last, loads = history.last(), history.last(RunKind.LOAD)
+        named = history.last(RunKind.WITHDRAWALS, syncs=["customers/webhook", "leads/webhook", "no/runs"])
 
     assert {name: one.kind for name, one in last.items()} == {
         "customers/webhook": RunKind.WITHDRAWALS,
         "leads/webhook": RunKind.LOAD,
     }
-    assert {one.kind for one in loads.values()} == {RunKind.LOAD}
+    assert {name: one.kind for name, one in loads.items()} == dict.fromkeys(last, RunKind.LOAD)
+    assert set(named) == {"customers/webhook"}
 
 
 def test_the_runs_of_one_task_are_found_at_all_of_its_syncs(ledger: Ledger) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from airflow_consent_retl.consent import policy_document
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
 from airflow_consent_retl.reports.consent_receipts import receipts
-from airflow_consent_retl.reports.person_history import person_history
+from airflow_consent_retl.reports.history_of_person import person_history
 from airflow_consent_retl.reports.presence import present_places
 from airflow_consent_retl.storage.folder import Folder
 from airflow_consent_retl.storage.location import policy_archive, signer, subject_key
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
     from airflow_consent_retl.consent import ConsentPolicy
-    from airflow_consent_retl.reports.person_history import PersonHistory
+    from airflow_consent_retl.reports.history_of_person import PersonHistory
 
 _WORDS: Final = {"permitted": "permitted", "denied": "denied", "not_in_model": "not in the model"}
 
