@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from airflow_consent_retl.databases.tables.values import TOO_PRECISE
 from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.values.bounded_engine import bounded_engine
 
 if TYPE_CHECKING:
     from airflow_consent_retl.databases.tables.writer import Family, Refused
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 OUT_OF_RANGE = "value_out_of_range"
 
 _MOST_DIGITS = 38
+_MEMORY_LIMIT = "16MiB"
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 # Units of the columns for timestamps and times of day that do not count in microseconds.
 _UNITS = {"TIMESTAMP_S": "s", "TIMESTAMP_MS": "ms", "TIMESTAMP_NS": "ns", "TIMESTAMPTZ_NS": "ns", "TIME_NS": "ns"}
@@ -53,14 +55,15 @@ def column_types(fields: Iterable[pa.Field]) -> dict[str, str]:
         ConfigurationError: DuckDB cannot hold some of the fields; names all of them.
     """
     kinds, unfit = {}, []
-    with duckdb.connect() as connection:
-        for field in fields:
-            try:
-                values = _plain(pa.nulls(0, field.type))
-                made = values.take(pa.array([], pa.int64())).cast(_made(values.type))
+    for field in fields:
+        try:
+            values = _plain(pa.nulls(0, field.type))
+            made = values.take(pa.array([], pa.int64())).cast(_made(values.type))
+            # One for each: an internal error ends an engine.
+            with bounded_engine(_MEMORY_LIMIT) as connection:
                 kinds[field.name] = str(connection.from_arrow(pa.table({"x": made})).types[0])
-            except (duckdb.NotSupportedError, duckdb.InternalError, pa.ArrowNotImplementedError):
-                unfit.append(f"`{field.name}` ({field.type})")
+        except (duckdb.NotSupportedError, duckdb.InternalError, pa.ArrowNotImplementedError):
+            unfit.append(f"`{field.name}` ({field.type})")
     if unfit:
         raise ConfigurationError(f"no column of DuckDB can hold {', '.join(unfit)}: cast them in the model")
     return kinds
