@@ -350,6 +350,7 @@ FORMATS = {
 }
 
 
+@pytest.mark.samples(10)
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_is_read_from_its_own_column(world: World, name: str) -> None:
     kind = FORMATS[name]

@@ -54,6 +54,7 @@ def test_a_folder_that_was_made_under_the_escaped_name_stays_in_use(tmp_path: Pa
     assert local_path(f"{tmp_path.as_uri()}/my%20lake") == f"{tmp_path}/my lake"
 
 
+@pytest.mark.samples(3)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_whole_sync_runs_in_folders_with_such_names(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
