@@ -265,7 +265,10 @@ class _PolicyReader(DocumentReader):
 
     def check_near_matches(self, rules: Mapping[DestinationName, DestinationRule]) -> None:
         seen: list[DestinationName] = []
-        places = {**self.guarded_at, **self.mapped_at}
+        # What a category names is taken for the right spelling, where guarded fields or rules have another one.
+        places = dict(self.mapped_at)
+        for destination, path in self.guarded_at.items():
+            places.setdefault(destination, path)
         for destination in rules:
             places.setdefault(destination, child("$.destinations", destination))
         for destination, path in places.items():

@@ -845,8 +845,8 @@ def test_a_category_guards_fields_of_a_destination_that_may_have_the_row() -> No
         (
             {"fields": {"web_hook": ["phone"]}},
             [
-                "destination `webhook` resembles `web_hook`, did you mean `web_hook`? If they differ, name both in the "
-                "`destinations` section @ {}.destinations[0]"
+                "destination `web_hook` resembles `webhook`, did you mean `webhook`? If they differ, name both in the "
+                "`destinations` section @ {}.fields.web_hook"
             ],
         ),
     ],
