@@ -94,6 +94,8 @@ def in_force(policy: ConsentPolicy, place: str) -> tuple[ConsentPolicy, ConsentP
     if approval_required():
         proposal = proposed(policy, place, archive)
         if proposal.needs_approval:
+            if proposal.in_force is None and place != INLINE and _records.get():
+                archive.note_new_place(place, at=datetime.now(UTC))
             return _held(archive, proposal), policy
     if place != INLINE and _records.get():
         archive.note_in_force(place, policy, at=datetime.now(UTC), change_of=_commit)

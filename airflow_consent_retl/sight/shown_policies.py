@@ -83,12 +83,13 @@ class PlaceFigures:
 
 
 def policy_places() -> list[str]:
-    """Return the deployment's own place, and those at which runs followed policies.
+    """Return the deployment's own place, those whose first policy waits, and those at which runs followed policies.
 
     Raises:
         RefusedError: the deployment's archive was changed.
     """
-    found, central = policy_archive().places(), central_policy()
+    archive, central = policy_archive(), central_policy()
+    found = archive.new_places() + archive.places()
     own = [] if central is None else [central]
     return own + [place for place in found if place not in own]
 

@@ -183,10 +183,22 @@ class PolicyArchive:
         ]
 
     def places(self) -> list[str]:
-        """Return the places at which runs saw policies, sorted."""
+        """Return the places at which policies were in force, sorted."""
         folder = self._folder / "places"
         found = (self._last(folder / name) for name in folder.names())
         return sorted(one["place"] for one in found if one is not None)
+
+    def note_new_place(self, place: str, *, at: datetime) -> None:
+        """Record that a run saw a policy at a place where none was in force yet, so that people find the place."""
+        folder, name = self._folder / "new_places", f"{_hashed(place)}.json"
+        if not (folder.exists(name) and self._is_signed(folder.read(name))):
+            self._write(folder, name, {"place": place, "at": at.isoformat()})
+
+    def new_places(self) -> list[str]:
+        """Return the places at which runs saw policies, and none came into force yet, sorted."""
+        folder = self._folder / "new_places"
+        found = (self._read(folder, name)["place"] for name in folder.names())
+        return sorted(place for place in found if not self._documents(self._place(place)))
 
     def note_effect(self, policy: ConsentPolicy, effect: PolicyEffect) -> None:
         """Record the people that a policy gained and lost at its first run with a model."""
@@ -198,7 +210,7 @@ class PolicyArchive:
 
     def note_expected(self, policy: ConsentPolicy, effect: PolicyEffect) -> None:
         """Record the people whom a policy that waits for an approval would gain and lose, by a model's last run."""
-        name = f"{hashlib.sha256(effect.model.encode()).hexdigest()[:32]}.json"
+        name = f"{_hashed(effect.model)}.json"
         self._write(self._folder / "expected" / _short(policy.digest), name, _effect_document(effect))
 
     def expected(self, digest: str) -> list[PolicyEffect]:
@@ -268,7 +280,7 @@ class PolicyArchive:
         )
 
     def _place(self, place: str) -> Folder:
-        return self._folder / "places" / hashlib.sha256(place.encode()).hexdigest()[:32]
+        return self._folder / "places" / _hashed(place)
 
     def _last(self, folder: Folder) -> dict[str, Any] | None:
         names = self._documents(folder)
@@ -327,6 +339,10 @@ def _effect(document: Mapping[str, Any]) -> PolicyEffect:
 
 def _differs(before: Mapping[str, Any] | None, one: Mapping[str, Any]) -> bool:
     return before is None or before["digest"] != one["digest"]
+
+
+def _hashed(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:32]
 
 
 def _short(digest: str) -> str:

@@ -17,7 +17,7 @@ from support.log_lines import unwrapped
 from airflow_consent_retl.cli.app import main
 from airflow_consent_retl.consent import parse_policy
 from airflow_consent_retl.errors import ConfigurationError, RefusedError
-from airflow_consent_retl.hooks.approving import approve, proposal
+from airflow_consent_retl.hooks.approving import approve, proposal, unrecorded
 from airflow_consent_retl.hooks.policies import policy_in_force
 from airflow_consent_retl.reports.policy_record import UNKNOWN, policy_record, to_markdown
 from airflow_consent_retl.storage.location import policy_archive, signer
@@ -75,6 +75,41 @@ def begun(publish: Publish) -> Publish:
 def test_the_first_policy_needs_an_approval(publish: Publish) -> None:
     with pytest.raises(ConfigurationError, match=f"{NAMED['both']} at `{PLACE}` was never approved.*--by NAME"):
         publish(BOTH)
+
+
+def test_people_find_the_place_of_a_first_policy_until_one_is_in_force(publish: Publish) -> None:
+    assert policy_archive().new_places() == []
+    for document in (BOTH, ONE):
+        with pytest.raises(ConfigurationError):
+            publish(document)
+    waiting = (policy_archive().new_places(), policy_archive().places())
+
+    _approve(ONE)
+    approved = policy_archive().new_places()
+    publish(ONE)
+
+    assert waiting == ([PLACE], [])
+    assert approved == [PLACE]
+    assert (policy_archive().new_places(), policy_archive().places()) == ([], [PLACE])
+
+
+def test_a_dry_run_and_a_document_in_a_dag_leave_no_place_to_approve(publish: Publish) -> None:
+    with unrecorded(), pytest.raises(ConfigurationError, match="was never approved"):
+        publish(BOTH)
+    with pytest.raises(ConfigurationError, match="has no place that can be approved"):
+        policy_in_force(BOTH)
+
+    assert policy_archive().new_places() == []
+
+
+def test_a_place_that_someone_else_wrote_into_the_archive_is_refused(publish: Publish, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError):
+        publish(BOTH)
+    (file,) = (tmp_path / "workspace" / "policy_archive" / "new_places").iterdir()
+    file.write_text(file.read_text().replace(PLACE, "variable:another"))
+
+    with pytest.raises(RefusedError, match="is not what this deployment wrote"):
+        policy_archive().new_places()
 
 
 def test_a_policy_that_may_permit_more_waits_and_the_last_one_holds(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from html import unescape
+from html import escape, unescape
 
 import pytest
 import sqlalchemy as sa
@@ -12,14 +12,26 @@ from itsdangerous import URLSafeTimedSerializer
 from support.airflow_server import API_KEY, Answer
 from support.served_page import World
 from support.sync_figures import POLICY
-from support.waiting_policies import LOOSER, Waiting, waiting_policy
+from support.waiting_policies import LOOSER, Waiting, first_policy, waiting_policy
 
 from airflow_consent_retl.sight.addresses import policy_page
 
 
+@pytest.fixture(params=[waiting_policy, first_policy], ids=["changed", "first"])
+def waiting(world: World, request: pytest.FixtureRequest) -> Waiting:
+    """A policy that waits: one that replaces another, or the first one of a DAG's own place."""
+    made: Waiting = request.param(world)
+    return made
+
+
 @pytest.fixture
-def waiting(world: World) -> Waiting:
+def changed(world: World) -> Waiting:
     return waiting_policy(world)
+
+
+@pytest.fixture
+def first(world: World) -> Waiting:
+    return first_policy(world)
 
 
 def shown_to(user: str, waiting: Waiting) -> str:
@@ -43,14 +55,33 @@ def logged(waiting: Waiting) -> list[tuple[str, str]]:
         return [(owner, extra) for owner, extra in connection.execute(asked) if waiting.place in extra]
 
 
-def test_differences_and_people_are_shown_before_the_approval(waiting: Waiting) -> None:
-    shown = shown_to("approver", waiting)
+def test_differences_and_people_are_shown_before_the_approval(changed: Waiting) -> None:
+    shown = shown_to("approver", changed)
     notice = shown.partition("Changed, and not in force")[2].partition("</form>")[0]
 
     assert "category <code>C0007</code>: <code>destinations</code> now without <code>klaviyo</code>" in notice
     assert "may permit more:</strong> <code>klaviyo</code> needs C0004 and C0007 before, needs C0004 now" in notice
     assert "customers → klaviyo: 1,204 people would gain permission, 7 would lose it" in notice
-    assert f"Approve {waiting.digest.removeprefix('sha256:')[:12]} as approver" in notice
+    assert f"Approve {changed.digest.removeprefix('sha256:')[:12]} as approver" in notice
+
+
+def test_the_first_policy_of_a_dags_own_place_is_shown_whole_before_the_approval(first: Waiting) -> None:
+    shown = shown_to("approver", first)
+    notice = shown.partition("Not in force yet")[2].partition("</form>")[0]
+
+    assert f'href="{escape(policy_page(first.place))}" aria-current="true">{first.place}</a>' in shown
+    assert "It is the first one here, so it waits for an approval." in notice
+    assert f"Approve {first.digest.removeprefix('sha256:')[:12]} as approver" in notice
+    assert '<th scope="row">salesforce</th><td>C0007</td>' in shown.partition("</form>")[2]
+
+
+def test_a_place_that_no_run_saw_is_not_read(first: Waiting) -> None:
+    first.world.server.set_variable("policy_of_no_run", json.dumps(LOOSER))
+
+    answer = first.world.server.get(policy_page("variable:policy_of_no_run"), user="approver")
+
+    assert answer.status == 404
+    assert first.world.server.get(policy_page(first.place), user="nobody").status == 403
 
 
 def test_the_name_of_the_user_who_is_logged_in_is_recorded(waiting: Waiting) -> None:
@@ -123,11 +154,11 @@ def test_a_policy_that_changed_since_it_was_read_is_not_approved(waiting: Waitin
     assert logged(waiting) == []
 
 
-def test_a_policy_that_only_takes_away_needs_no_approval(waiting: Waiting) -> None:
+def test_a_policy_that_only_takes_away_needs_no_approval(changed: Waiting) -> None:
     stricter = {**POLICY, "destinations": {}}
-    waiting.world.server.set_variable(waiting.key, json.dumps(stricter))
+    changed.world.server.set_variable(changed.key, json.dumps(stricter))
 
-    shown = shown_to("approver", waiting)
+    shown = shown_to("approver", changed)
 
     assert "The next run follows it." in shown
     assert "<form" not in shown

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from support.browser import NARROW_DARK, NARROW_LIGHT, WIDE_DARK, WIDE_LIGHT, Chromium, Screen
 from support.served_page import PERSON, RUN, World
-from support.waiting_policies import waiting_policy
+from support.waiting_policies import Waiting, first_policy, waiting_policy
 
 from airflow_consent_retl.sight.addresses import person_page, policy_page, run_page, sync_page
 
@@ -73,8 +75,33 @@ def test_a_policy_is_approved_by_keyboard_after_its_differences_were_shown(
     assert [(one.approved_by, one.note) for one in waiting.approvals] == [("approver", "case 12")]
 
 
-def test_a_user_who_may_only_read_sees_no_button(chromium: Chromium, world: World) -> None:
-    address = f"{world.server.url}{policy_page(waiting_policy(world).place)}"
+@pytest.mark.parametrize("screen", [WIDE_LIGHT, long(NARROW_DARK)], ids=str)
+def test_the_first_policy_of_a_dags_own_place_is_found_and_approved_by_keyboard(
+    chromium: Chromium, world: World, screen: Screen
+) -> None:
+    first = first_policy(world)
+    address = f"{world.server.url}{policy_page()}"
+    with chromium.open(address, screen=screen, cookies=cookies(world, "approver")) as page:
+        page.page.get_by_role("navigation", name="Places of policies").get_by_role("link", name=first.place).focus()
+        page.page.keyboard.press("Enter")
+        page.page.wait_for_selector("text=It is the first one here, so it waits for an approval.")
+        page.assert_sound("page-policy-first")
+        page.page.get_by_label("A reason or a reference, if there is one").focus()
+        page.page.keyboard.type("case 13")
+        page.page.keyboard.press("Tab")
+        page.page.keyboard.press("Enter")
+        page.page.wait_for_selector("text=The next run follows it. Approved by approver, logged in to Airflow")
+
+        assert page.page.url == f"{world.server.url}{policy_page(first.place)}"
+        page.assert_sound("page-policy-first-approved")
+    assert [(one.approved_by, one.note, one.is_login) for one in first.approvals] == [("approver", "case 13", True)]
+
+
+@pytest.mark.parametrize("kind", [waiting_policy, first_policy], ids=["changed", "first"])
+def test_a_user_who_may_only_read_sees_no_button(
+    chromium: Chromium, world: World, kind: Callable[[World], Waiting]
+) -> None:
+    address = f"{world.server.url}{policy_page(kind(world).place)}"
     with chromium.open(address, cookies=cookies(world, "officer")) as page:
         assert "To approve it here takes the right to edit this Variable" in page.page.inner_text("main")
         assert page.page.get_by_role("button").count() == 0

@@ -15,6 +15,8 @@ from support.served_page import World
 from support.sync_figures import POLICY
 
 from airflow_consent_retl.consent import parse_policy
+from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.hooks.policies import policy_in_force
 from airflow_consent_retl.storage.location import policy_archive
 from airflow_consent_retl.storage.policy_archive import Approval, PolicyEffect
 
@@ -56,6 +58,18 @@ def waiting_policy(world: World) -> Waiting:
         archive.note_in_force(found.place, present, at=at - timedelta(days=3), change_of=lambda place: None)
         effect = PolicyEffect("customers", present.digest, at, {"klaviyo": (1_204, 7)})
         archive.note_expected(looser, effect)
+    world.server.set_variable(found.key, json.dumps(LOOSER))
+    return found
+
+
+def first_policy(world: World) -> Waiting:
+    """Put `LOOSER` into a Variable where no policy was in force, and let a run see it, which is refused."""
+    found = Waiting(world, f"policy_{uuid.uuid4().hex[:8]}")
+    with _workspace(world), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW__CONSENT_RETL__APPROVAL_REQUIRED", "True")
+        patch.setenv(f"AIRFLOW_VAR_{found.key.upper()}", json.dumps(LOOSER))
+        with pytest.raises(ConfigurationError, match="was never approved"):
+            policy_in_force(found.place)
     world.server.set_variable(found.key, json.dumps(LOOSER))
     return found
 
