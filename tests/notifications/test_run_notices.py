@@ -56,3 +56,32 @@ def test_of_a_task_that_failed_before_it_counted_anything_its_name_is_known(
     assert (run.state, run.tasks["consent"], run.tasks["load"]) == ("failed", "failed", "upstream_failed")
     call_back(airflow, run, module="run_notices", folder=tmp_path / "processor")
     assert "consent: task `consent` failed before it counted anything: it left no result" in notices.read_text()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("how", "state", "notice"),
+    [
+        ("fail", "upstream_failed", "run_notices: nothing is known of this run: no result and no record of `extract`"),
+        ("skip", "skipped", "run_notices: nothing was sent: every task of this package was skipped"),
+    ],
+)
+def test_a_run_in_which_no_task_of_this_package_began_is_seen(
+    airflow: Airflow,
+    vendor: Receiver,
+    notices: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+    state: str,
+    notice: str,
+) -> None:
+    monkeypatch.setenv("E2E_BEFORE", how)
+
+    run = airflow.run("run_notices", module="run_notices")
+
+    assert (run.tasks["extract"], run.tasks["load"]) == (state, state)
+    printed = call_back(airflow, run, module="run_notices", folder=tmp_path / "processor")
+    assert notices.read_text().startswith(notice)
+    said = "nothing is known of this run: " if how == "fail" else "every task of this package was skipped in this run"
+    assert printed.count(said) >= 1

@@ -1,4 +1,7 @@
-"""A DAG whose own callback sends notices: its load fails for one destination, or its filter fails."""
+"""A DAG whose own callback sends notices: its load fails for one destination, or its filter fails.
+
+With `E2E_BEFORE`, a task of another kind comes first, which is skipped (`skip`) or fails (`fail`).
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import DAG, BaseNotifier
+from airflow.sdk import DAG, BaseNotifier, task
 
+from airflow_consent_retl.compat import AirflowFailException, AirflowSkipException
 from airflow_consent_retl.notifications import ConsentNotifier, NothingSent, RejectedRate, TaskFailed
 from airflow_consent_retl.operators import ConsentFilterOperator, ExtractModelOperator, LoadToWebhookOperator
 
@@ -32,6 +36,13 @@ notifier = ConsentNotifier(
     notify=[Written("{{ notice.subject }}\n{{ notice.text }}")],
     when=[TaskFailed(), RejectedRate(over=0.1), NothingSent()],
 )
+
+
+@task
+def before(how: str) -> None:
+    """Skip what follows, or fail."""
+    raise AirflowSkipException if how == "skip" else AirflowFailException
+
 
 with DAG(
     "run_notices",
@@ -65,3 +76,5 @@ with DAG(
         fields={"id": "user_id", "email": "email"},
         max_rejected_ratio=float(os.environ.get("E2E_MAX_REJECTED_RATIO", "0.1")),
     )
+    if "E2E_BEFORE" in os.environ:
+        before(os.environ["E2E_BEFORE"]) >> snapshot
