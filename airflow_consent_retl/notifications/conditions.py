@@ -155,7 +155,7 @@ class PolicyChanged(Condition):
 
 @dataclass(frozen=True, slots=True)
 class NothingSent(Condition):
-    """A load sent no row.
+    """A load sent no row, or a whole run had every task of this package skipped.
 
     Args:
         although_unchanged: whether a load also counts whose people are all at the destination, as they are now.
@@ -163,11 +163,15 @@ class NothingSent(Condition):
 
     although_unchanged: bool = False
 
+    without_counts = True
+
     def found(self, outcome: SyncOutcome) -> str | None:
         """Return how many rows were read and permitted."""
+        if outcome.stage == "skipped":
+            return "nothing was sent: every task of this package was skipped"
         numbers = outcome.numbers
         at_destination = 0 if self.although_unchanged else numbers.get("unchanged", 0)
-        if outcome.stage != "load" or numbers["accepted"] or at_destination:
+        if outcome.stage != "load" or not numbers or numbers["accepted"] or at_destination:
             return None
         return f"nothing was sent: of {numbers['read']:,} rows read, {numbers['permitted']:,} are permitted"
 

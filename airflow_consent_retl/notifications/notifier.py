@@ -19,14 +19,17 @@ from airflow_consent_retl.sight.addresses import sync_page
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_consent_retl.signals.outcome import SyncOutcome
+
 
 class ConsentNotifier(BaseNotifier):
     """Send a notice if one of some conditions holds for what a filter, a load or the fast lane did.
 
     Give it to tasks as `on_success_callback`, `on_failure_callback` or `on_retry_callback`, for instance by the
     `default_args` of a DAG: it then sees what the task did, also if it failed. Given to a DAG, it sees what the tasks
-    returned, and what the ledger has of those that failed; of a filter that failed, that it did. Tasks of other kinds
-    cause no notice.
+    returned, and what the ledger has of those that failed; of a filter that failed, that it did. If nothing is known of
+    what its tasks of this package did, and they were not all skipped, the notice says so, whatever the conditions are.
+    Tasks of other kinds cause no notice.
 
     The wrapped notifiers render their own templates, in which `notice` has a `subject` of one line, a `text` that
     fits a screen, and the same text as `html`. A notice contains names, counts, digests and addresses, and no
@@ -71,8 +74,7 @@ class ConsentNotifier(BaseNotifier):
         base = (conf.get("api", "base_url", fallback=None) or "").rstrip("/")
         findings = []
         for outcome in outcomes_of(context, FittedLog(self.log)):
-            asked = [one for one in self.conditions if outcome.numbers or one.without_counts]
-            sentences = [found for condition in asked if (found := condition.found(outcome)) is not None]
+            sentences = self._sentences(outcome)
             if sentences:
                 page = sync_page(outcome.sync, base=base) if base and outcome.sync else ""
                 findings.append(NoticeReason(outcome, sentences, page))
@@ -82,6 +84,13 @@ class ConsentNotifier(BaseNotifier):
             return Notice(str(context["dag"].dag_id), run_of(context), "", findings)
         ti = context["ti"]
         return Notice(str(ti.dag_id), str(ti.run_id), str(ti.task_id), findings)
+
+    def _sentences(self, outcome: SyncOutcome) -> list[str]:
+        if outcome.stage == "run":
+            # No condition can be answered, and none holding would look as if all were well.
+            return [outcome.failure]
+        asked = [one for one in self.conditions if outcome.numbers or one.without_counts]
+        return [found for condition in asked if (found := condition.found(outcome)) is not None]
 
 
 def _checked(name: str, given: object, kind: type, expected: str) -> tuple[Any, ...]:

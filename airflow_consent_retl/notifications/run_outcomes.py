@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 _NO_RESULT: Final = "it left no result"
 _FAILED: Final = "failed"
+_SUCCESS: Final = "success"
+_SKIPPED: Final = "skipped"
+_NAMED: Final = 5
 
 
 def is_about_a_run(context: Mapping[str, Any]) -> bool:
@@ -35,7 +38,8 @@ def outcomes_of(context: Mapping[str, Any], log: TaskLog) -> list[SyncOutcome]:
 
     A callback for a run is called where DAG files are parsed. It knows what tasks returned, and what the ledger has of
     those that failed. Of a task that failed before it opened its sync, or whose ledger cannot be read there, only the
-    name is known.
+    name is known. Tasks of which nothing is known, although none of this package failed, are an outcome of their own:
+    no result is no proof that all is well.
 
     Args:
         context: of the callback.
@@ -43,12 +47,14 @@ def outcomes_of(context: Mapping[str, Any], log: TaskLog) -> list[SyncOutcome]:
     """
     if not is_about_a_run(context):
         return _of_task(context)
-    tasks = [task for task in context["dag"].tasks if hasattr(task, "outcomes")]
+    tasks = [task for task in context["dag"].tasks if hasattr(_class_of(task), "outcomes")]
     found: list[SyncOutcome] = []
+    unknown: list[str] = []
     states = _states(context, log)
     records = _records(context, tasks, log)
     for task in tasks:
-        returned = [one for value in _returned(context, task.task_id, log) for one in _outcomes(value, log)]
+        values = [value for value in _returned(context, task.task_id, log) if value is not None]
+        returned = [one for value in values for one in _outcomes(value, log)]
         recorded = [outcome_of_record(one) for one in records if one.task.task == task.task_id]
         # What a task returned says more than its record: who was delivered before, and the limits.
         known = {one.sync for one in returned}
@@ -56,8 +62,51 @@ def outcomes_of(context: Mapping[str, Any], log: TaskLog) -> list[SyncOutcome]:
         is_failed = _FAILED in states.get(task.task_id, ())
         if is_failed and not any(one.failure for one in of_task):
             of_task.append(SyncOutcome(stage="task", model="", destination="", numbers={}, failure=_NO_RESULT))
+        if not of_task and not values:
+            unknown.append(task.task_id)
         found += [replace(one, task_id=task.task_id) for one in of_task]
+    if unknown and not any(one.failure for one in found):
+        found += _unknown(
+            unknown,
+            states,
+            is_all=len(unknown) == len(tasks),
+            is_success=context["reason"] == _SUCCESS,
+            log=log,
+        )
     return found
+
+
+def _unknown(
+    tasks: Sequence[str], states: Mapping[str, set[str]], *, is_all: bool, is_success: bool, log: TaskLog
+) -> Iterator[SyncOutcome]:
+    """Yield what is to be said about tasks of which nothing is known; nothing if they ended as they should.
+
+    Args:
+        tasks: their ids.
+        states: of all tasks.
+        is_all: nothing is known of any task of this package.
+        is_success: the run ended well.
+        log: of the notifier.
+    """
+    nothing = SyncOutcome(stage="run", model="", destination="", numbers={})
+    if is_all and all(states.get(task) == {_SKIPPED} for task in tasks):
+        log.info("every task of this package was skipped in this run")
+        yield replace(nothing, stage="skipped")
+        return
+
+    def is_left(of_task: set[str]) -> bool:
+        # A task that ended well may have been told to push nothing, if others are known.
+        ended_well = {_SKIPPED} if is_all else {_SKIPPED, _SUCCESS}
+        return not of_task <= ended_well if of_task else is_all or not is_success
+
+    left = [task for task in tasks if is_left(states.get(task, set()))]
+    if left:
+        named = [f"`{task}` ({', '.join(sorted(states.get(task, ()))) or 'state unknown'})" for task in left[:_NAMED]]
+        more = f" and {len(left) - _NAMED:,} more tasks" if len(left) > _NAMED else ""
+        of = "this run" if is_all else "a part of this run"
+        sentence = f"nothing is known of {of}: no result and no record of {', '.join(named)}{more}"
+        log.warning("%s", sentence)
+        yield replace(nothing, failure=sentence)
 
 
 def _of_task(context: Mapping[str, Any]) -> list[SyncOutcome]:
@@ -107,7 +156,7 @@ def _records(context: Mapping[str, Any], tasks: Sequence[Any], log: TaskLog) -> 
     """Return the last record of each sync and task of the run, of all ledgers that the tasks use."""
     from airflow_consent_retl.hooks.ledgers import existing_ledger
 
-    places = {(getattr(one, "workspace", None), getattr(one, "ledger_conn_id", None)): None for one in tasks}
+    places = {(_given(one, "workspace"), _given(one, "ledger_conn_id")): None for one in tasks}
     found: dict[tuple[str, int | None, str], RunRecord] = {}
     for workspace, conn_id in places:
         try:
@@ -121,6 +170,17 @@ def _records(context: Mapping[str, Any], tasks: Sequence[Any], log: TaskLog) -> 
         except ConsentRetlError as error:
             log.warning("the notice leaves out what a ledger has: %s", error)
     return list(found.values())
+
+
+def _class_of(task: Any) -> type:
+    """Return the class of an operator, of a mapped one too."""
+    found = getattr(task, "operator_class", None)
+    return found if isinstance(found, type) else type(task)
+
+
+def _given(task: Any, name: str) -> Any:
+    """Return a parameter of an operator; of a mapped one, that of all its instances."""
+    return getattr(task, name, None) or getattr(task, "partial_kwargs", {}).get(name)
 
 
 def run_of(context: Mapping[str, Any]) -> str:

@@ -10,7 +10,6 @@ from airflow.sdk import BaseOperator, BaseOperatorLink
 
 from airflow_consent_retl.compat import AirflowFailException, AirflowSkipException
 from airflow_consent_retl.errors import OvertakenError, PermanentError, TransientError
-from airflow_consent_retl.operators.garbage import without_old_objects
 from airflow_consent_retl.operators.links import SyncPageLink
 from airflow_consent_retl.progress import FittedLog, errors_that_fit, fitted
 
@@ -41,7 +40,7 @@ class ConsentRetlOperator(BaseOperator):
         try:
             sweep_temporary()
             self._name_mapped(context)
-            with without_old_objects(), errors_that_fit():
+            with errors_that_fit():
                 returned = self.run(context)
         except TransientError as error:
             # The next try resumes a load, and counts its rows over all tries.

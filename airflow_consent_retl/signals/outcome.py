@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.delivery.ledger.run_records import RunRecord
     from airflow_consent_retl.storage.manifest import PermittedCounts, PermittedManifest
 
-Stage = Literal["filter", "load", "withdrawals", "task"]
+Stage = Literal["filter", "load", "withdrawals", "task", "run", "skipped"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,7 @@ class SyncOutcome:
 
     Args:
         stage: the task that did it: a filter, a load, or the fast lane of withdrawals; `task`: one that failed, whose
-            work is not known.
+            work is not known. Of a whole run: `run`: tasks of which nothing is known, `skipped`: all tasks were.
         model: the model's name; empty if not known.
         destination: the policy's name of the destination; empty if not known.
         numbers: counts of rows or people, by the names of the task's return value; none if its work is not known.
