@@ -63,6 +63,8 @@ def _engine() -> duckdb.DuckDBPyConnection:
                     "autoinstall_known_extensions": False,
                     "autoload_known_extensions": False,
                     "enable_external_access": False,
+                    # The default is a folder below the working directory.
+                    "temp_directory": "",
                 }
             )
             # Otherwise a part of a time would depend on the worker's own zone.

@@ -28,7 +28,13 @@ def shared_engine() -> duckdb.DuckDBPyConnection:
         _engines.setdefault(
             process,
             duckdb.connect(
-                config={"threads": 1, "autoinstall_known_extensions": False, "preserve_insertion_order": True}
+                config={
+                    "threads": 1,
+                    "autoinstall_known_extensions": False,
+                    "preserve_insertion_order": True,
+                    # The default is a folder below the working directory.
+                    "temp_directory": "",
+                }
             ),
         )
     return _engines[process].cursor()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import airflow_consent_retl
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.values.temporary import private_folder, sweep_temporary, temporary_file, temporary_folder
 
@@ -64,6 +66,22 @@ def test_a_folder_that_others_can_read_is_refused(temporary: Path, mode: int) ->
 
     with pytest.raises(ConfigurationError, match="is not private"):
         private_folder()
+
+
+def test_no_engine_writes_into_the_working_directory_what_exceeds_its_memory() -> None:
+    package = Path(airflow_consent_retl.__file__).parent
+    starting, without_a_place = 0, []
+    for file in package.rglob("*.py"):
+        text = file.read_text()
+        for function in (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)):
+            source = ast.get_source_segment(text, function) or ""
+            if "duckdb.connect(" in source:
+                starting += 1
+                if "temp_directory" not in source:
+                    without_a_place.append(f"{file.relative_to(package)}: {function.name}")
+
+    assert without_a_place == []
+    assert starting >= 5
 
 
 def test_a_link_in_its_place_is_refused(tmp_path: Path, temporary: Path) -> None:
