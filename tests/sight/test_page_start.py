@@ -87,6 +87,22 @@ def test_what_answers_about_a_person_need_is_imported_when_the_form_is_shown_to_
     assert after == ["", "", HISTORY]
 
 
+@pytest.mark.parametrize(
+    ("setting", "value", "driver"),
+    [
+        ("LEDGER_CONN_ID", "ledger", "psycopg"),
+        ("PAGE_WORKSPACES", '{"emea": {"ledger_conn_id": "ledger"}}', "psycopg"),
+        ("PAGE_WORKSPACES", "no list", ""),
+    ],
+)
+def test_the_driver_of_a_ledger_in_postgresql_is_imported_too(
+    deployment: Path, monkeypatch: pytest.MonkeyPatch, setting: str, value: str, driver: str
+) -> None:
+    monkeypatch.setenv(f"AIRFLOW__CONSENT_RETL__{setting}", value)
+
+    assert printed(f"{STARTED}print('late:', *{{'psycopg'}} & set(sys.modules))") == [driver]
+
+
 def test_airflows_server_prepares_the_page_before_anyone_asks(tmp_path: Path, airflow_db: Path) -> None:
     with airflow_server(tmp_path / "home", database=airflow_db) as server:
         deadline, memory = time.monotonic() + 60, Path(f"/proc/{server.process}/maps")

@@ -6,11 +6,15 @@ Without that, the first reader would wait for a second or two, until everything 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from threading import Thread
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
+
+from airflow_consent_retl.compat import conf
+from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.hooks.known_workspaces import known_workspaces
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -46,7 +50,19 @@ def _prepare() -> None:
 
     application()
     read_templates()
+    if _has_ledger_connection():
+        # With its driver. Where it is not installed, the page says so.
+        with suppress(ImportError):
+            import airflow.providers.postgres.hooks.postgres  # noqa: F401
     # Airflow's own tables, which otherwise its first request with a database prepares.
     from sqlalchemy.orm import configure_mappers
 
     configure_mappers()
+
+
+def _has_ledger_connection() -> bool:
+    if conf.get("consent_retl", "ledger_conn_id", fallback=None):
+        return True
+    with suppress(ConfigurationError):
+        return any(one.ledger_conn_id for one in known_workspaces().values())
+    return False
