@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, ClassVar
 
+import duckdb
 import pyarrow as pa
 from contract.postgres_proxy import Proxy
 from support.databases import Database
@@ -127,12 +128,17 @@ class DuckDbStandIn(FileDatabaseStandIn):
     }
     missing = "SELECT 1 FROM information_schema.tables WHERE table_name = 'people'"
 
+    def __init__(self, database: Database, file: Path, instance: duckdb.DuckDBPyConnection) -> None:
+        super().__init__(database, file)
+        self._instance = instance
+
     def takes(self, kind: pa.DataType) -> bool:
         # DuckDB has no floats of 16 bits, and no decimals beyond 38 digits.
         is_too_wide = pa.types.is_decimal(kind) and kind.precision > 38
         return super().takes(kind) and not is_too_wide and not pa.types.is_float16(kind)
 
     def unavailable(self) -> None:
+        self._instance.close()
         holding = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
         command = [sys.executable, "-c", holding, str(self.file)]
         other = self.faults.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import duckdb
 import pytest
 from contract.postgres_proxy import postgres_proxy
 from contract.sql_stand_in import DuckDbStandIn, PostgresStandIn, SqliteStandIn
@@ -40,8 +41,10 @@ class TestDuckDb(DestinationContract):
     destination_class = SqlTableDestination
 
     @pytest.fixture
-    def stand_in(self, duck: Database, tmp_path: Path) -> StandIn:
-        return DuckDbStandIn(duck, tmp_path / "crm.duckdb")
+    def stand_in(self, unopened_duck: Database, tmp_path: Path) -> Iterator[StandIn]:
+        file = tmp_path / "crm.duckdb"
+        with duckdb.connect(str(file)) as instance:
+            yield DuckDbStandIn(unopened_duck, file, instance)
 
 
 class TestPostgres(DestinationContract):

@@ -63,7 +63,7 @@ def sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Database:
 
 
 @pytest.fixture
-def duck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Database:
+def unopened_duck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Database:
     file = tmp_path / "crm.duckdb"
     monkeypatch.setenv("AIRFLOW_CONN_CRM_DUCKDB", json.dumps({"conn_type": "duckdb", "host": str(file)}))
 
@@ -74,6 +74,13 @@ def duck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Database:
             return list(zip(*found.to_arrow_table().to_pydict().values(), strict=True)) if found else []
 
     return Database("duckdb", "crm_duckdb", execute)
+
+
+@pytest.fixture
+def duck(unopened_duck: Database, tmp_path: Path) -> Iterator[Database]:
+    # Connections of a process to one file share an instance: to start one for each would take most of the time.
+    with duckdb.connect(str(tmp_path / "crm.duckdb")):
+        yield unopened_duck
 
 
 @pytest.fixture(scope="module")

@@ -200,9 +200,11 @@ UNFIT = {
 }
 
 
-def test_fields_that_duckdb_does_not_take_are_named_before_anything_is_made(duck: Database, tmp_path: Path) -> None:
+def test_fields_that_duckdb_does_not_take_are_named_before_anything_is_made(
+    unopened_duck: Database, tmp_path: Path
+) -> None:
     with pytest.raises(ConfigurationError) as raised:
-        deliver(duck.destination(), pa.table({"id": [1], **UNFIT}))
+        deliver(unopened_duck.destination(), pa.table({"id": [1], **UNFIT}))
 
     assert str(raised.value) == (
         "no column of DuckDB can hold `half` (halffloat), `wide` (decimal256(60, 5)), `tens` (decimal128(38, -2)), "
@@ -244,19 +246,19 @@ def test_decimals_arrive_whatever_their_width_where_38_digits_hold_them(duck: Da
 
 @pytest.mark.parametrize("content", [b"", b"x", b"no database " * 1000], ids=["empty", "short", "long"])
 def test_a_file_that_is_no_duckdb_database_is_worth_no_other_try(
-    duck: Database, tmp_path: Path, content: bytes
+    unopened_duck: Database, tmp_path: Path, content: bytes
 ) -> None:
     file = tmp_path / "crm.duckdb"
     file.write_bytes(content)
 
     with pytest.raises(ConfigurationError, match="connection `crm_duckdb`: its file is no DuckDB database"):
-        deliver(duck.destination(), pa.table({"id": [1]}))
+        deliver(unopened_duck.destination(), pa.table({"id": [1]}))
 
     assert file.read_bytes() == content
 
 
 def test_a_file_of_sqlite_is_worth_no_other_try(
-    duck: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    unopened_duck: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # DuckDB would fetch its extension for such files.
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -265,4 +267,4 @@ def test_a_file_of_sqlite_is_worth_no_other_try(
         other.execute("CREATE TABLE people (id INTEGER PRIMARY KEY)")
 
     with pytest.raises(ConfigurationError, match="its file is no DuckDB database"):
-        deliver(duck.destination(), pa.table({"id": [1]}))
+        deliver(unopened_duck.destination(), pa.table({"id": [1]}))

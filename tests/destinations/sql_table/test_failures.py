@@ -98,7 +98,7 @@ def test_a_locked_sqlite_file_is_worth_another_try(sqlite: Database, tmp_path: P
     assert sqlite.rows() == []
 
 
-def test_a_duckdb_file_that_another_process_holds_is_worth_another_try(duck: Database, tmp_path: Path) -> None:
+def test_a_duckdb_file_that_another_process_holds_is_worth_another_try(unopened_duck: Database, tmp_path: Path) -> None:
     holding = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", holding, str(tmp_path / "crm.duckdb")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
@@ -106,10 +106,10 @@ def test_a_duckdb_file_that_another_process_holds_is_worth_another_try(duck: Dat
         other.stdout.readline()
 
         with pytest.raises(DestinationUnavailableError, match="another process has it"):
-            deliver(duck.destination(), PEOPLE)
+            deliver(unopened_duck.destination(), PEOPLE)
 
         other.communicate()
-    deliver(duck.destination(), PEOPLE)
+    deliver(unopened_duck.destination(), PEOPLE)
 
 
 def test_a_deadlock_is_tried_again(pg: Database, postgres: Postgres) -> None:
@@ -201,8 +201,8 @@ def test_a_database_that_does_not_exist_is_not(postgres: Postgres, monkeypatch: 
         deliver(Database("postgres", "gone", list).destination(), PEOPLE)
 
 
-def test_a_file_that_is_no_database_is_refused(sqlite: Database, duck: Database, tmp_path: Path) -> None:
-    for database, file in ((sqlite, "crm.db"), (duck, "crm.duckdb")):
+def test_a_file_that_is_no_database_is_refused(sqlite: Database, unopened_duck: Database, tmp_path: Path) -> None:
+    for database, file in ((sqlite, "crm.db"), (unopened_duck, "crm.duckdb")):
         (tmp_path / file).write_bytes(CANARY.encode() * 1000)
 
         with pytest.raises((ConfigurationError, DestinationError, DestinationUnavailableError)) as raised:
