@@ -115,6 +115,32 @@ def test_the_first_page_has_each_sync_with_its_people_and_the_worst_come_first(s
     assert "Advertising (C0004): the person said no" in shown
 
 
+@pytest.mark.parametrize("address", [OVERVIEW, sync_page("leads/google_ads:emea")])
+def test_the_lag_of_withdrawals_is_shown_by_its_median_its_95_percent_and_its_oldest(
+    server: AirflowServer, address: str
+) -> None:
+    shown = server.get(address, user="officer").text
+
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", shown))
+    lag = r"(\d+ min(?: \d+ s)?|\d+ h(?: \d+ min)?)"
+    found = re.search(rf"Lag, 95 % within {lag} median {lag}, oldest {lag}", text)
+    assert found is not None
+    p95_s, median_s, oldest_s = map(in_seconds, found.groups())
+    assert 0 < median_s < p95_s <= oldest_s
+
+
+def in_seconds(text: str) -> int:
+    """Return the seconds of a duration as the page shows it."""
+    return sum(int(count) * {"s": 1, "min": 60, "h": 3_600}[unit] for count, unit in re.findall(r"(\d+) (\w+)", text))
+
+
+def test_a_sync_shows_why_its_destination_rejected_rows(server: AirflowServer) -> None:
+    shown = server.get(sync_page("leads/google_ads:emea"), user="officer").text
+    rows = dict(re.findall(r"<th scope=\"row\">([\w:]+)</th>\s*<td[^>]*>([\d,]+)</td>", shown))
+
+    assert int(rows["rejected:invalid_email"].replace(",", "")) > 0
+
+
 @pytest.mark.parametrize(("address", "number"), [(OVERVIEW, 5), (sync_page("leads/google_ads:emea"), 4)])
 def test_the_reasons_of_denials_are_shown_for_each_day(server: AirflowServer, address: str, number: int) -> None:
     chart = server.get(address, user="officer").text.partition("Why people are denied, over time")[2]

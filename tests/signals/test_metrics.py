@@ -7,9 +7,11 @@ import subprocess
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from support.signal_servers import Packets
+from support.sync_figures import Sized, write_runs
 
 from airflow_consent_retl.signals.metrics import metrics_of
 from airflow_consent_retl.signals.outcome import SyncOutcome
@@ -45,12 +47,16 @@ emit_outcomes(
 """
 
 
-def run(program: str, *arguments: str, to: Packets) -> None:
-    """Run a program whose metrics go to a server, without tags. Airflow 3.1 sets metrics up when it is imported."""
+def run(program: str, *arguments: str, to: Packets) -> str:
+    """Run a program whose metrics go to a server, without tags, and return what it printed last.
+
+    Airflow 3.1 sets metrics up when it is imported.
+    """
     switched = {"STATSD_ON": "True", "STATSD_HOST": "127.0.0.1", "STATSD_PORT": str(to.port)}
     environment = {**os.environ, **{f"AIRFLOW__METRICS__{key}": on for key, on in switched.items()}}
     command = [sys.executable, "-W", "ignore", "-c", program, *arguments]
-    subprocess.run(command, env=environment, check=True, capture_output=True)
+    printed = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+    return printed.strip().rpartition("\n")[2]
 
 
 def ours(packets: Packets) -> list[str]:
@@ -88,6 +94,42 @@ def test_statsd_without_tags_gets_the_sync_in_the_name() -> None:
         "airflow.consent_retl.crm__people.google_ads__emea.denied:2|c",
         "airflow.consent_retl.crm__people.google_ads__emea.permitted:8|c",
         "airflow.consent_retl.crm__people.google_ads__emea.read:10|c",
+    ]
+
+
+# A ledger with two syncs with people that no run served for days, and a third that one has just served.
+UNSERVED = """
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+try:
+    from airflow.sdk.observability import stats
+    from airflow.sdk.observability.metrics import stats_utils
+except ImportError:
+    pass
+else:
+    stats.initialize(factory=stats_utils.get_stats_factory(), export_legacy_names=True)
+from dataclasses import replace
+from airflow_consent_retl.delivery.ledger import Ledger
+from airflow_consent_retl.signals.metrics import emit_unserved
+
+with Ledger.sqlite(Path(sys.argv[1])) as ledger:
+    first, second, third = ledger.syncs()
+    before = datetime.now(UTC) - timedelta(days=9)
+    emit_unserved([replace(first, served_at=before), replace(second, served_at=before), third], days=7)
+    print(first.people + second.people)
+"""
+
+
+def test_people_whom_no_run_serves_are_counted(tmp_path: Path) -> None:
+    write_runs(tmp_path / "ledger.db", Sized(3, 1), at=datetime.now(UTC))
+    packets = Packets()
+    with packets.running():
+        people = run(UNSERVED, str(tmp_path / "ledger.db"), to=packets)
+
+    assert sorted(ours(packets)) == [
+        f"airflow.consent_retl.unserved_people:{int(people)}|g",
+        "airflow.consent_retl.unserved_syncs:2|g",
     ]
 
 
