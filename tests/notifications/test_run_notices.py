@@ -83,5 +83,5 @@ def test_a_run_in_which_no_task_of_this_package_began_is_seen(
     assert (run.tasks["extract"], run.tasks["load"]) == (state, state)
     printed = call_back(airflow, run, module="run_notices", folder=tmp_path / "processor")
     assert notices.read_text().startswith(notice)
-    said = "nothing is known of this run: " if how == "fail" else "every task of this package was skipped in this run"
-    assert printed.count(said) >= 1
+    line = "nothing is known of this run: " if how == "fail" else "every task of this package was skipped in this run"
+    assert printed.count(line) >= 1

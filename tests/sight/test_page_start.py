@@ -73,7 +73,7 @@ def test_once_the_server_has_started_pages_import_nothing_of_this_package(deploy
     assert late == [""]
 
 
-def test_what_answers_about_a_person_need_is_imported_when_the_form_is_shown_to_someone_who_may_ask(
+def test_the_modules_about_a_person_are_imported_when_the_form_is_shown_to_someone_who_may_ask(
     deployment: Path,
 ) -> None:
     others = "reader = Rights(name='analyst', dags=frozenset(), reads_all_dags=True, may_look_up=False)"

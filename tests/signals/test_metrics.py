@@ -121,7 +121,7 @@ with Ledger.sqlite(Path(sys.argv[1])) as ledger:
 """
 
 
-def test_people_whom_no_run_serves_are_counted(tmp_path: Path) -> None:
+def test_people_in_syncs_that_no_run_serves_are_counted(tmp_path: Path) -> None:
     write_runs(tmp_path / "ledger.db", Sized(3, 1), at=datetime.now(UTC))
     packets = Packets()
     with packets.running():
