@@ -14,6 +14,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 FULL = [
     ["imports.py"],
+    ["task_start.py"],
     ["filter.py", "--pandas", "--flat", "50000000"],
     ["readers.py"],
     ["extract.py"],
@@ -34,6 +35,7 @@ FULL = [
 ]
 QUICK = [
     ["imports.py"],
+    ["task_start.py"],
     ["filter.py", "--rows", "1000000", "--pandas"],
     ["readers.py", "--rows", "200000", "--rounds", "1"],
     ["extract.py", "--rows", "1000000", "--cursor-rows", "200000", "--repeat", "1"],

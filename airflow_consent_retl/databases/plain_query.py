@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 # Editors write it in front of a file; no database takes it.
 BYTE_ORDER_MARK = "\ufeff"
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# The mark around a name, by dialect.
+_MARKS = {
+    **dict.fromkeys(("", "duckdb", "oracle", "postgres", "snowflake"), '"'),
+    **dict.fromkeys(("bigquery", "databricks", "mysql", "spark"), "`"),
+}
 
 
 def plain_query(sql: str, *, dialect: str) -> str:
@@ -29,6 +37,17 @@ def plain_query(sql: str, *, dialect: str) -> str:
     while tokens and tokens[-1].token_type is TokenType.SEMICOLON:
         end = tokens.pop().start
     return sql[:end]
+
+
+def quoted(name: str, *, dialect: str) -> str:
+    """Return a column's name in quotes, as a dialect of sqlglot writes it."""
+    # sqlglot takes 0.2 s to load: only for names and dialects that need it.
+    mark = _MARKS.get(dialect)
+    if mark is not None and _PLAIN_NAME.fullmatch(name):
+        return f"{mark}{name}{mark}"
+    from sqlglot import exp
+
+    return str(exp.to_identifier(name, quoted=True).sql(dialect=dialect))
 
 
 def without_rows(sql: str, *, dialect: str) -> str:

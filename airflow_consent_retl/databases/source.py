@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_consent_retl.databases.cursor_rows import RowColumn, RowConverter
 from airflow_consent_retl.databases.database import UTC_ZONE
 from airflow_consent_retl.databases.fence import Fenced, Stage
-from airflow_consent_retl.databases.plain_query import BYTE_ORDER_MARK, plain_query
+from airflow_consent_retl.databases.plain_query import BYTE_ORDER_MARK, plain_query, quoted
 from airflow_consent_retl.databases.registry import database_of
 from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, ModelError, SourceUnavailableError
 from airflow_consent_retl.values.columns import cast, check_key_type, check_names
@@ -128,10 +128,8 @@ class DatabaseSource(Fenced):
         """The SQL to run: the model's query, or the wanted columns of it."""
         if self._query.columns is None:
             return self._query.sql
-        from sqlglot import exp
-
         dialect = database_of(self._hook.conn_type).quotes_as
-        names = ", ".join(exp.to_identifier(name, quoted=True).sql(dialect=dialect) for name in self._query.columns)
+        names = ", ".join(quoted(name, dialect=dialect) for name in self._query.columns)
         # On separate lines, so that a comment at the end of the query comments out nothing else.
         query = plain_query(self._query.sql, dialect=dialect)
         return f"SELECT {names} FROM (\n{query}\n) AS consent_model"  # noqa: S608 - the DAG's own SQL

@@ -33,6 +33,7 @@ class ConsentRetlOperator(BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Run, and translate a `PermanentError`, and a failure of the disk, into "do not retry"."""
+        from airflow_consent_retl.operators.garbage import without_old_objects
         from airflow_consent_retl.values.temporary import sweep_temporary
 
         failure: str
@@ -40,7 +41,7 @@ class ConsentRetlOperator(BaseOperator):
         try:
             sweep_temporary()
             self._name_mapped(context)
-            with errors_that_fit():
+            with without_old_objects(), errors_that_fit():
                 returned = self.run(context)
         except TransientError as error:
             # The next try resumes a load, and counts its rows over all tries.

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.types as pt
@@ -21,6 +20,9 @@ from numpy.typing import NDArray
 from airflow_consent_retl.values.shared_engine import shared_engine
 from airflow_consent_retl.values.sorted_numbers import SortedNumbers
 from airflow_consent_retl.values.temporary import temporary_folder
+
+if TYPE_CHECKING:
+    import duckdb
 
 Fingerprints = NDArray[np.uint64]
 
@@ -136,6 +138,8 @@ def repeated_ids(
     memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
 ) -> pa.Array:
     """Return the ids that occur more than once, each once. Only ids with a suspect fingerprint are compared."""
+    import duckdb
+
     hasher = Hasher()
     suspects = np.sort(suspects)
     schema: pa.Schema | None = None

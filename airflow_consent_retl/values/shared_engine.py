@@ -7,8 +7,10 @@ signatures many times.
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
-import duckdb
+if TYPE_CHECKING:
+    import duckdb
 
 # By process: a process that was forked must not use the engine of its parent.
 _engines: dict[int, duckdb.DuckDBPyConnection] = {}
@@ -22,6 +24,9 @@ def shared_engine() -> duckdb.DuckDBPyConnection:
     no place to spill. A query that may end in an `InternalError` needs an engine of its own, since this error ends
     the engine for all its connections.
     """
+    # Late: a filter of plain columns needs no engine.
+    import duckdb
+
     process = os.getpid()
     if process not in _engines:
         # Two threads may both start one; both then use the first.

@@ -3,121 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_consent_retl.changes.store import FileStore
 from airflow_consent_retl.consent import PERSON
 from airflow_consent_retl.databases.source import MoreMemoryNeededError, source_of
 from airflow_consent_retl.errors import ConfigurationError, ModelError
-from airflow_consent_retl.extraction.data_time import DataTime
-from airflow_consent_retl.extraction.files import SnapshotWriter
-from airflow_consent_retl.extraction.linked_rows import write_linked
-from airflow_consent_retl.extraction.reading import reading_with_consent
-from airflow_consent_retl.filtering.decision_files import SortedPeople
-from airflow_consent_retl.filtering.files import SnapshotFilter, column_kinds, repeated_ids
 from airflow_consent_retl.filtering.permitted_files import FilePermittedRows, verified_files
 from airflow_consent_retl.progress import Progress
 from airflow_consent_retl.storage.manifest import SnapshotManifest
 from airflow_consent_retl.values.columns import cast
 from airflow_consent_retl.values.list_columns import with_lists_as_json
-from airflow_consent_retl.workspace.base import Extraction, FilterRun, Submission, Workspace, Written
+from airflow_consent_retl.workspace.base import Extraction, Submission, Workspace
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.consent import ConsentPlan, Said
+    from airflow_consent_retl.changes.store import FileStore
     from airflow_consent_retl.consent.plan import PlanFor
     from airflow_consent_retl.databases.source import ModelQuery
     from airflow_consent_retl.extraction.reading import HookOf
-    from airflow_consent_retl.filtering.decided import DecidedSignatures
-    from airflow_consent_retl.filtering.decision_records import DecidedRun, DecisionRecorder
     from airflow_consent_retl.filtering.model_question import ModelAsker
     from airflow_consent_retl.progress import TaskLog
-    from airflow_consent_retl.storage.decision_log import SubjectKey
     from airflow_consent_retl.storage.folder import Folder
     from airflow_consent_retl.storage.forgotten import ForgottenPeople
     from airflow_consent_retl.storage.manifest import ManifestRef
     from airflow_consent_retl.storage.opening import OpenedPermitted, OpenedSnapshot
     from airflow_consent_retl.storage.sync_folder import SyncFolder
+    from airflow_consent_retl.workspace.file_filter_run import FileFilterRun
 
 _READ_ROWS = 131_072
-
-
-class FileFilterRun(FilterRun):
-    """A filter run whose snapshot and permitted rows are files: see `SnapshotFilter`."""
-
-    def __init__(
-        self, snapshot: OpenedSnapshot, plan: ConsentPlan, *, at: datetime, forgotten: ForgottenPeople, log: TaskLog
-    ) -> None:
-        self._snapshot = snapshot
-        self._forgotten = forgotten
-        self._plan = plan
-        self._at = at
-        self._log = log
-        self._ids: tuple[pa.Array | None, int] | None = None
-        self._running: SnapshotFilter | None = None
-        self._resources = ExitStack()
-
-    @property
-    def plan(self) -> ConsentPlan:
-        """The plan that decides the rows."""
-        return self._plan
-
-    def repeated_ids(self) -> tuple[int, int]:
-        """Return the number of rows without an id, and the number of ids that occur more than once."""
-        duplicates, missing = self._found_ids()
-        return missing, 0 if duplicates is None else len(duplicates)
-
-    def decide(self) -> DecidedSignatures:
-        """Verify the snapshot, count its signatures and decide each of them."""
-        return self._filter().decide(self._progress("counted"))
-
-    def said_in(self, cluster: int | None) -> Said:
-        """Return what a cluster says."""
-        return self._filter().said_in(cluster)
-
-    def write(self, decided: DecidedSignatures, folder: Folder, key: SubjectKey, recorder: DecisionRecorder) -> Written:
-        """Write each permitted row once, and the decision log."""
-        self._people = self._resources.enter_context(SortedPeople(recorder))
-        groups, log = self._filter().write(decided, folder, key, self._progress("filtered"), self._people.add)
-        return Written(groups, log)
-
-    def record(self, recorder: DecisionRecorder, run: DecidedRun) -> None:
-        """Compare the people whom `write` collected, and publish the changes."""
-        recorder.publish(run, self._people)
-
-    def _filter(self) -> SnapshotFilter:
-        if self._running is None:
-            duplicates, _ = self._found_ids()
-            self._running = self._resources.enter_context(
-                SnapshotFilter(
-                    self._snapshot.folder,
-                    self._snapshot.manifest,
-                    self._plan,
-                    duplicates=duplicates,
-                    at=self._at,
-                    forgotten=self._forgotten,
-                )
-            )
-        return self._running
-
-    def _found_ids(self) -> tuple[pa.Array | None, int]:
-        if self._ids is None:
-            self._ids = repeated_ids(self._snapshot.folder, self._snapshot.manifest)
-        return self._ids
-
-    def _progress(self, verb: str) -> Progress:
-        return Progress(self._log, verb, total_rows=self._snapshot.manifest.rows)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._resources.close()
 
 
 class FileWorkspace(Workspace):
@@ -156,6 +73,11 @@ class FileWorkspace(Workspace):
     def _extract(
         self, extraction: Extraction, query: ModelQuery, folder: Folder
     ) -> tuple[SnapshotManifest, ManifestRef]:
+        from airflow_consent_retl.extraction.data_time import DataTime
+        from airflow_consent_retl.extraction.files import SnapshotWriter
+        from airflow_consent_retl.extraction.linked_rows import write_linked
+        from airflow_consent_retl.extraction.reading import reading_with_consent
+
         reader = source_of(self.hook_of(None), query)
         with (
             self._query.running(reader.cancel),
@@ -195,8 +117,12 @@ class FileWorkspace(Workspace):
 
     def filter(
         self, snapshot: OpenedSnapshot, plan_for: PlanFor, *, at: datetime, forgotten: ForgottenPeople
-    ) -> FilterRun:
+    ) -> FileFilterRun:
         """Return a filter run over files."""
+        # Late, as what an extraction needs: a load neither filters nor extracts.
+        from airflow_consent_retl.filtering.files import column_kinds
+        from airflow_consent_retl.workspace.file_filter_run import FileFilterRun
+
         plan = plan_for(column_kinds(snapshot.manifest.columns))
         return FileFilterRun(snapshot, plan, at=at, forgotten=forgotten, log=self.log)
 
@@ -208,6 +134,9 @@ class FileWorkspace(Workspace):
 
     def store(self, folder: SyncFolder, sync: str, question: ModelAsker | None) -> FileStore:
         """Return the store in the sync's folder."""
+        # Late: an extraction and a filter compare nothing.
+        from airflow_consent_retl.changes.store import FileStore
+
         return FileStore(folder, sync)
 
     def erase(self, opened: OpenedSnapshot | OpenedPermitted, people: ForgottenPeople) -> bool:

@@ -6,8 +6,18 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rapidfuzz.distance import DamerauLevenshtein
 
-from airflow_consent_retl.near import destinations_resemble, nearest, nearest_destination, resembles, suggestion
+from airflow_consent_retl.near import (
+    _fewest_edits,
+    destinations_resemble,
+    nearest,
+    nearest_destination,
+    resembles,
+    suggestion,
+)
 
 CASES = Path(__file__).parents[1] / "cases"
 
@@ -40,3 +50,15 @@ def test_nothing_is_suggested_where_nothing_is_near() -> None:
     assert nearest_destination("webhook", ["lake", "webhook", "webhook:eu"]) is None
     assert suggestion("webhook", ["lake"]) == ""
     assert suggestion("webhok", ["lake", "webhook"]) == ", did you mean `webhook`?"
+
+
+@given(st.text("abc_", max_size=7), st.text("abc_", max_size=7))
+def test_no_two_names_have_fewer_edits_than_their_characters_need(name: str, other: str) -> None:
+    assert _fewest_edits(name, other) <= DamerauLevenshtein.distance(name, other)
+    assert _fewest_edits(name, other) == _fewest_edits(other, name)
+
+
+def test_names_that_have_few_characters_in_common_are_compared_no_further() -> None:
+    assert _fewest_edits("crm", "lake") == 4
+    assert _fewest_edits("webhook", "webhok") == 1
+    assert _fewest_edits("abc", "cab") == 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -31,7 +33,7 @@ from airflow_consent_retl.consent import (
 )
 from airflow_consent_retl.consent import BooleanColumn as TheirBooleanColumn
 from airflow_consent_retl.consent.format_document import format_document
-from airflow_consent_retl.consent.formats.format_registry import format_named, is_built_in, name_of_format
+from airflow_consent_retl.consent.formats.format_registry import _FORMATS, format_named, is_built_in, name_of_format
 from airflow_consent_retl.consent.signals import Signal
 from airflow_consent_retl.consent.switches import DestinationSwitch, RowSwitches
 from airflow_consent_retl.errors import PolicyError
@@ -386,3 +388,28 @@ def test_a_format_that_is_turned_round_is_checked_where_it_is_declared() -> None
 
 def test_a_format_that_is_no_dataclass_has_no_parameters_in_its_document() -> None:
     assert format_document(Plain("face")) == {"format": f"{Mood.__module__}:Plain"}
+
+
+def test_each_name_in_the_registry_is_that_of_a_format_of_this_package() -> None:
+    for name in _FORMATS:
+        found = format_named(name)
+
+        assert found.__name__ == name
+        assert is_built_in(found)
+        assert name_of_format(found) == name
+
+
+def test_the_registry_loads_no_format_before_it_is_asked_for() -> None:
+    script = (
+        "import sys\n"
+        "import airflow_consent_retl.consent.formats.format_registry as registry\n"
+        "print(registry.format_named('BitMask').__name__)\n"
+        "print(*sorted(one for one in sys.modules if one.startswith('airflow_consent_retl.consent.formats.')))"
+    )
+
+    printed = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
+
+    assert printed.splitlines()[-2:] == [
+        "BitMask",
+        "airflow_consent_retl.consent.formats.bit_mask airflow_consent_retl.consent.formats.format_registry",
+    ]

@@ -192,6 +192,6 @@ class _Sampling:
         return enclosing(sql, dialect=database_of(self.hook.conn_type).quotes_as, select=select, clause=clause)
 
     def _quoted(self, name: str) -> str:
-        from sqlglot import exp
+        from airflow_consent_retl.databases.plain_query import quoted
 
-        return str(exp.to_identifier(name, quoted=True).sql(dialect=database_of(self.hook.conn_type).quotes_as))
+        return quoted(name, dialect=database_of(self.hook.conn_type).quotes_as)

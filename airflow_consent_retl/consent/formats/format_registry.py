@@ -8,85 +8,61 @@ from __future__ import annotations
 
 import importlib
 
-from airflow_consent_retl.consent.formats.adobe import AdobeConsent
-from airflow_consent_retl.consent.formats.bit_mask import BitMask
-from airflow_consent_retl.consent.formats.boolean_column import BooleanColumn
-from airflow_consent_retl.consent.formats.consent_object import ConsentObject, ConsentObjectKey
-from airflow_consent_retl.consent.formats.cookiebot import CookiebotCategory, CookiebotConsent
-from airflow_consent_retl.consent.formats.didomi import DidomiPurpose, DidomiPurposes
-from airflow_consent_retl.consent.formats.filled_list import FilledList
-from airflow_consent_retl.consent.formats.google import GoogleConsent
-from airflow_consent_retl.consent.formats.gpp import GppTcf, GppUs
-from airflow_consent_retl.consent.formats.gpp_canada import GppTcfCanada
-from airflow_consent_retl.consent.formats.granted_ids import GrantedId, GrantedIds
-from airflow_consent_retl.consent.formats.json_values import JsonList, JsonListItem, JsonMap, JsonPath
-from airflow_consent_retl.consent.formats.ketch import KetchPurpose, KetchPurposes
-from airflow_consent_retl.consent.formats.literals import Literals
-from airflow_consent_retl.consent.formats.onetrust import OptanonConsent, OptanonConsentGroup
-from airflow_consent_retl.consent.formats.onetrust_purposes import OneTrustPurpose, OneTrustPurposes
-from airflow_consent_retl.consent.formats.opt_out import OptOut
-from airflow_consent_retl.consent.formats.opt_outs import OptOuts
-from airflow_consent_retl.consent.formats.snowplow import SnowplowConsent, SnowplowScope
-from airflow_consent_retl.consent.formats.tcf import TcfString
-from airflow_consent_retl.consent.formats.transcend import TranscendPurpose, TranscendPurposes
-from airflow_consent_retl.consent.formats.two_lists import TwoLists
-from airflow_consent_retl.consent.formats.usercentrics import UsercentricsService, UsercentricsServices
 from airflow_consent_retl.consent.signals import CategorySignal, WholeConsent
-from airflow_consent_retl.consent.switches import ExcludedDestinations, IntegrationsObject, RowSwitches
+from airflow_consent_retl.consent.switches import RowSwitches
 from airflow_consent_retl.errors import PolicyError, Problem
 
 Format = CategorySignal | WholeConsent | RowSwitches
 
-_FORMATS: dict[str, type[Format]] = {
-    format_.__name__: format_
-    for format_ in (
-        AdobeConsent,
-        CookiebotCategory,
-        CookiebotConsent,
-        DidomiPurpose,
-        DidomiPurposes,
-        JsonList,
-        JsonListItem,
-        JsonMap,
-        JsonPath,
-        KetchPurpose,
-        KetchPurposes,
-        OneTrustPurpose,
-        OneTrustPurposes,
-        SnowplowConsent,
-        SnowplowScope,
-        TranscendPurpose,
-        TranscendPurposes,
-        UsercentricsService,
-        UsercentricsServices,
-        BitMask,
-        BooleanColumn,
-        ConsentObject,
-        ConsentObjectKey,
-        ExcludedDestinations,
-        FilledList,
-        GoogleConsent,
-        GppTcf,
-        GppTcfCanada,
-        GppUs,
-        GrantedId,
-        GrantedIds,
-        IntegrationsObject,
-        Literals,
-        OptOut,
-        OptOuts,
-        OptanonConsent,
-        OptanonConsentGroup,
-        TcfString,
-        TwoLists,
-    )
+_PACKAGE = "airflow_consent_retl.consent"
+# The module of each: a run reads a few of them.
+_FORMATS = {
+    "AdobeConsent": "formats.adobe",
+    "BitMask": "formats.bit_mask",
+    "BooleanColumn": "formats.boolean_column",
+    "ConsentObject": "formats.consent_object",
+    "ConsentObjectKey": "formats.consent_object",
+    "CookiebotCategory": "formats.cookiebot",
+    "CookiebotConsent": "formats.cookiebot",
+    "DidomiPurpose": "formats.didomi",
+    "DidomiPurposes": "formats.didomi",
+    "ExcludedDestinations": "switches",
+    "FilledList": "formats.filled_list",
+    "GoogleConsent": "formats.google",
+    "GppTcf": "formats.gpp",
+    "GppTcfCanada": "formats.gpp_canada",
+    "GppUs": "formats.gpp",
+    "GrantedId": "formats.granted_ids",
+    "GrantedIds": "formats.granted_ids",
+    "IntegrationsObject": "switches",
+    "JsonList": "formats.json_values",
+    "JsonListItem": "formats.json_values",
+    "JsonMap": "formats.json_values",
+    "JsonPath": "formats.json_values",
+    "KetchPurpose": "formats.ketch",
+    "KetchPurposes": "formats.ketch",
+    "Literals": "formats.literals",
+    "OneTrustPurpose": "formats.onetrust_purposes",
+    "OneTrustPurposes": "formats.onetrust_purposes",
+    "OptOut": "formats.opt_out",
+    "OptOuts": "formats.opt_outs",
+    "OptanonConsent": "formats.onetrust",
+    "OptanonConsentGroup": "formats.onetrust",
+    "SnowplowConsent": "formats.snowplow",
+    "SnowplowScope": "formats.snowplow",
+    "TcfString": "formats.tcf",
+    "TranscendPurpose": "formats.transcend",
+    "TranscendPurposes": "formats.transcend",
+    "TwoLists": "formats.two_lists",
+    "UsercentricsService": "formats.usercentrics",
+    "UsercentricsServices": "formats.usercentrics",
 }
 
 
 def is_built_in(format_: type[Format]) -> bool:
     """Return whether a format belongs to this package."""
     # INVARIANT: classes are compared, never only their names: another class may have the same name.
-    return _FORMATS.get(format_.__name__) is format_
+    return _built_in(format_.__name__) is format_
 
 
 def name_of_format(format_: type[Format]) -> str:
@@ -100,7 +76,7 @@ def format_named(name: object) -> type[Format]:
     Raises:
         PolicyError: there is no such format, its module cannot be imported, or the named object is not a format.
     """
-    found: object = _FORMATS.get(name) if isinstance(name, str) else None
+    found = _built_in(name) if isinstance(name, str) else None
     if found is None and isinstance(name, str) and ":" in name:
         found = _imported(name)
     if found is None:
@@ -110,6 +86,11 @@ def format_named(name: object) -> type[Format]:
             [Problem("consent", f"`{name}` is not a consent format: it derives from none of their base classes")]
         )
     return found
+
+
+def _built_in(name: str) -> object:
+    module = _FORMATS.get(name)
+    return None if module is None else getattr(importlib.import_module(f"{_PACKAGE}.{module}"), name)
 
 
 def _imported(name: str) -> object:
