@@ -22,14 +22,14 @@ _DATABASE: Final = "question"
 
 
 @dataclass(frozen=True, slots=True)
-class _Engine:
+class _StartedEngine:
     # Connections to its questions are cursors of this one.
     connection: duckdb.DuckDBPyConnection
     # DuckDB makes this folder when it first exceeds the limit.
     spill: Path
 
     @classmethod
-    def start(cls, memory_limit: str, folder: Path) -> _Engine:
+    def start(cls, memory_limit: str, folder: Path) -> _StartedEngine:
         spill = folder / uuid.uuid4().hex
         config: dict[str, Any] = {
             "memory_limit": memory_limit,
@@ -42,7 +42,7 @@ class _Engine:
 
 # By process, memory limit and private folder: a process that was forked can neither use nor close the engine of its
 # parent. To take one out is a single step, so two threads never have the same.
-_waiting: dict[tuple[int, str, Path], _Engine] = {}
+_waiting: dict[tuple[int, str, Path], _StartedEngine] = {}
 
 
 @contextmanager
@@ -59,7 +59,7 @@ def bounded_engine(memory_limit: str) -> Iterator[duckdb.DuckDBPyConnection]:
     """
     folder = private_folder()
     key = os.getpid(), memory_limit, folder
-    engine = _waiting.pop(key, None) or _Engine.start(memory_limit, folder)
+    engine = _waiting.pop(key, None) or _StartedEngine.start(memory_limit, folder)
     has_ended_well = False
     try:
         with reserved_folder(engine.spill):
