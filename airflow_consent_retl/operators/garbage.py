@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,16 +10,22 @@ from contextlib import contextmanager
 
 @contextmanager
 def without_old_objects() -> Iterator[None]:
-    """Have the garbage collector look at new objects only.
+    """Have the garbage collector look at new objects only, unless another part of the process has frozen its own.
 
     Airflow's half a million objects stay until the process ends. To look through them takes 0.1 s, and happens once or
     twice while a task loads its libraries.
     """
-    is_frozen = gc.get_freeze_count() > 0
+    if is_frozen_by_others():
+        yield
+        return
     gc.freeze()
     try:
         yield
     finally:
-        # What another part of the process has frozen stays so.
-        if not is_frozen:
-            gc.unfreeze()
+        gc.unfreeze()
+
+
+@functools.cache
+def is_frozen_by_others() -> bool:
+    """Return whether something was frozen at the first task of this process: the objects are counted one by one."""
+    return gc.get_freeze_count() > 0

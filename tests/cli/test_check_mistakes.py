@@ -147,7 +147,7 @@ def test_4_a_variable_that_is_not_there_is_shown_with_the_nearest(
 
     assert shown(run, written(dags))["people.consent: policy"].startswith(
         "there is no Variable `consent_polcy`, which `[consent_retl] policy` names, did you mean `consent_policy`? "
-        'To set it: `airflow variables set consent_polcy "$(cat policy.json)"`.'
+        'To set it: `airflow variables set consent_polcy "$(cat policy.json)"`'
     )
 
 

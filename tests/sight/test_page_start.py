@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from support.airflow_server import airflow_server
+from support.airflow_server import airflow_server, copy_database
 from support.sync_figures import Sized, write_policies, write_runs
 
 from airflow_consent_retl.storage.location import policy_archive
@@ -62,6 +62,9 @@ def printed(script: str) -> list[str]:
 @pytest.fixture
 def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, airflow_db: Path) -> Path:
     monkeypatch.setenv("AIRFLOW__CONSENT_RETL__WORKSPACE", tmp_path.as_uri())
+    # Its own: a process that ends with the database of this one would take the file's log of writes away.
+    copy_database(airflow_db, tmp_path / "airflow.db")
+    monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", f"sqlite:///{tmp_path}/airflow.db")
     write_runs(tmp_path / "ledger.db", Sized(3, 2), at=datetime.now(UTC))
     write_policies(policy_archive(), at=datetime.now(UTC))
     return tmp_path

@@ -141,9 +141,7 @@ def airflow_server(
         environment: more of its environment.
     """
     home.mkdir(parents=True)
-    # A copy of the file alone would lack what is in its log of writes.
-    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(home / "airflow.db")) as copy:
-        source.backup(copy)
+    copy_database(database, home / "airflow.db")
     _know_dags(home / "airflow.db", dags, paused=paused)
     (home / "passwords.json").write_text(json.dumps({user: user for user in USERS}))
     port = _free_port()
@@ -190,6 +188,12 @@ def _settings(home: Path) -> dict[str, str]:
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         "PYTHONPATH": os.pathsep.join([str(_REPO), str(_REPO / "tests"), os.environ.get("PYTHONPATH", "")]),
     }
+
+
+def copy_database(database: Path, copy: Path) -> None:
+    """Copy a metadata database; the file alone would lack what is in its log of writes."""
+    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(copy)) as copied:
+        source.backup(copied)
 
 
 def _know_dags(database: Path, dags: Sequence[str], *, paused: Sequence[str]) -> None:
