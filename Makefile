@@ -68,7 +68,7 @@ docs: $(VENV)/.all
 bench: $(VENV)/.all $(FAKESNOW)/.made $(BIGQUERY)/.made
 	$(BIN)/python benchmarks/all.py
 
-# Which mutants: all of them, which takes about half an hour, or those of a module, such as
+# Which mutants: all of them, which takes some six minutes, or those of a module, such as
 # MUTANTS='airflow_consent_retl.consent.answers.*'.
 MUTANTS ?=
 mutants: $(VENV)/.all

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from airflow_consent_retl.values.shared_engine import shared_engine
 from airflow_consent_retl.values.sorted_numbers import SortedNumbers
-from airflow_consent_retl.values.temporary import temporary_folder
 
 if TYPE_CHECKING:
     import duckdb
@@ -138,7 +137,8 @@ def repeated_ids(
     memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
 ) -> pa.Array:
     """Return the ids that occur more than once, each once. Only ids with a suspect fingerprint are compared."""
-    import duckdb
+    # Late: it is needed only where ids seem to repeat.
+    from airflow_consent_retl.values.bounded_engine import bounded_engine
 
     hasher = Hasher()
     suspects = np.sort(suspects)
@@ -154,12 +154,9 @@ def repeated_ids(
     batches = iter(read())
     first = next(batches)
     schema = pa.schema({"id": first.schema.field(0).type})
-    with temporary_folder() as spill:
-        limit = _mebibytes(memory_limit_bytes)
-        with duckdb.connect(config={"memory_limit": limit, "temp_directory": spill}) as connection:
-            reader = pa.RecordBatchReader.from_batches(schema, suspicious(_chain(first, batches)))
-            connection.register("ids", reader)
-            rows = connection.sql("SELECT id FROM ids GROUP BY id HAVING count(*) > 1").to_arrow_table()
+    with bounded_engine(_mebibytes(memory_limit_bytes)) as connection:
+        connection.register("ids", pa.RecordBatchReader.from_batches(schema, suspicious(_chain(first, batches))))
+        rows = connection.sql("SELECT id FROM ids GROUP BY id HAVING count(*) > 1").to_arrow_table()
     hasher.close()
     return rows["id"].combine_chunks().cast(schema.field(0).type)
 

@@ -64,7 +64,7 @@ class FileFilterRun(FilterRun):
         return Written(groups, log)
 
     def record(self, recorder: DecisionRecorder, run: DecidedRun) -> None:
-        """Compare the people whom `write` collected, and publish the changes."""
+        """Compare the people that `write` collected, and publish the changes."""
         recorder.publish(run, self._people)
 
     def _filter(self) -> SnapshotFilter:
