@@ -52,12 +52,7 @@ class DataManagerDelivery:
         self._api = api
         self._target = target
         self._items = options.items
-        self._retries = Retries(
-            api.pace,
-            max_attempts=options.max_attempts,
-            max_retry_s=options.max_retry_s,
-            backoff_s=options.backoff_s,
-        )
+        self._retries = Retries(api.pace, options)
         self._lock = threading.Lock()
         self._warnings: Counter[str] = Counter()
 

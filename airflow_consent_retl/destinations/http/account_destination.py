@@ -69,7 +69,8 @@ class AccountDestination(HttpDestination, Generic[Options]):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Take the name in messages from the vendor."""
         super().__init_subclass__(**kwargs)
-        cls.name = f"{cls.vendor.name} API"
+        if hasattr(cls, "vendor"):
+            cls.name = f"{cls.vendor.name} API"
 
     def __init__(self, address: HttpAddress, options: Options, *, account: str) -> None:
         super().__init__(address, options)

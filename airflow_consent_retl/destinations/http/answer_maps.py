@@ -8,7 +8,7 @@ promise. An entry that names no row, or one row in two ways, makes every row unc
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from airflow_consent_retl.contract.outcomes import (
@@ -66,20 +66,28 @@ def accepted(_: Entry, __: Mapping[str, object]) -> Outcome:
     return ACCEPTED
 
 
-def rejected_by(*fields: str, codes: Mapping[str, str] | None = None) -> EntryOutcome:
+def rejected_by(
+    *fields: str,
+    codes: Mapping[str, str] | None = None,
+    named: Callable[[Entry], Iterable[object]] = lambda _: (),
+    among: Collection[str] = (),
+) -> EntryOutcome:
     """Return the maker of rejections, whose code is the first of these fields that an entry has.
 
     Args:
         fields: names of the entry's fields; a dotted one is of a nested object.
         codes: words of this package in place of the vendor's, such as `{"USER_NOT_FOUND": "not_found"}`. A text that
             is no short word, or repeats a value of the row, becomes `unnamed` otherwise.
+        named: returns what an entry may name as the cause.
+        among: the fields of the load: the first cause that is one of them is the rejection's field.
     """
 
     def outcome(entry: Entry, row: Mapping[str, object]) -> Outcome:
         given = next((found for name in fields if (found := _at(entry, name)) is not None), None)
         if codes and isinstance(given, str) and given in codes:
             return Outcome(RowStatus.REJECTED, codes[given])
-        return Outcome(RowStatus.REJECTED, vendor_code(given, row_values=_values(row)))
+        field = next((text for text in named(entry) if isinstance(text, str) and text in among), "")
+        return Outcome(RowStatus.REJECTED, vendor_code(given, row_values=_values(row)), field)
 
     return outcome
 
@@ -225,18 +233,23 @@ def by_trace(
     trace: str,
     identity: Callable[[Mapping[str, object]], object],
     identities: Callable[[Entry], Iterable[object]],
+    traces_of: Callable[[Entry], Iterable[object]] | None = None,
 ) -> Outcomes:
     """Return the outcomes where results and errors repeat a trace id; a result without one has the row's identifier.
 
     Args:
         results: about rows that were applied.
-        errors: about rows that were refused, each about one.
+        errors: about rows that were refused.
         sent: the rows of the request.
         refused: the outcome of an error.
         trace: the field of a row, an error and a result with the trace id.
         identity: returns a row's identifier.
         identities: returns all identifiers of a result, of which one may be a row's.
+        traces_of: returns the trace ids of an error, which may be about several rows; one that has none leaves its rows
+            without a name. None: each error is about one row, and has the field of that name.
     """
+    if traces_of is not None:
+        errors = [{**error, trace: one} for error in errors for one in traces_of(error)]
     traces = {identity(sent[row]): sent[row][trace] for row in range(len(sent))}
 
     def sent_as(row: Mapping[str, object]) -> object:

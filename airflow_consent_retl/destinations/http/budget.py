@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from airflow_consent_retl.destinations.http.attempt import end_of
@@ -9,6 +11,38 @@ from airflow_consent_retl.errors import DestinationUnavailableError
 from airflow_consent_retl.progress import module_log
 
 log = module_log(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageHeader:
+    """The header with which a vendor states a budget in each answer.
+
+    Args:
+        header: its name, in lower case.
+        pattern: of its text, with two groups of digits: the used requests, and the limit.
+        account, window, again_s: see `Budget`.
+    """
+
+    header: str
+    pattern: str
+    account: str
+    window: str
+    again_s: float
+
+    def budget(self, headers: Mapping[str, str], *, share: float, option: str) -> Budget | None:
+        """Return the budget in the headers of an answer; None: there is none."""
+        found = re.search(self.pattern, headers.get(self.header, ""))
+        if found is None:
+            return None
+        return Budget(
+            account=self.account,
+            used=int(found[1]),
+            limit=int(found[2]),
+            window=self.window,
+            share=share,
+            option=option,
+            again_s=self.again_s,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_consent_retl import __version__
 from airflow_consent_retl.contract.outcomes import UNREADABLE_ANSWER, Outcome, Outcomes, RowStatus
 from airflow_consent_retl.destinations.http.attempt import AttemptError, RequestDoubt
-from airflow_consent_retl.destinations.http.client import Answer, GuardedClient
+from airflow_consent_retl.destinations.http.exchange import Exchange
 from airflow_consent_retl.destinations.http.pieces import Piece
 from airflow_consent_retl.destinations.http.responses import (
     LATER,
@@ -23,13 +22,13 @@ from airflow_consent_retl.destinations.http.responses import (
     may_come_late,
     removed_or_not_there,
 )
-from airflow_consent_retl.destinations.http.retry import Retries
 from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
 from airflow_consent_retl.values.json_rows import JsonRows, SentObjects
 
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Batch, Load
     from airflow_consent_retl.destinations.http.address import HttpAddress
+    from airflow_consent_retl.destinations.http.client import Answer
     from airflow_consent_retl.destinations.http.options import HttpOptions
     from airflow_consent_retl.destinations.http.pace import Pace
     from airflow_consent_retl.destinations.http.purpose import Purpose
@@ -39,7 +38,6 @@ NOT_SENT = "not_sent"
 # A row whose values make no endpoint, such as an id that is `..`.
 NO_ENDPOINT = "no_endpoint"
 
-_ASK_AGAIN = frozenset({408, 425, 429})
 _FATAL = frozenset({401, 403, 404, 405, 407, 410})
 _MISSING = frozenset({404, 410})
 
@@ -63,20 +61,9 @@ class HttpDelivery:
         self._name = name
         self._max_body_bytes = options.max_body_bytes
         self._before_request = load.before_request
-        self._retries = Retries(
-            pace,
-            max_attempts=options.max_attempts,
-            max_retry_s=options.max_retry_s,
-            backoff_s=options.backoff_s,
-        )
-        self._client = GuardedClient(
-            address,
-            connections=options.concurrency,
-            timeout_s=options.timeout_s,
-            max_answer_bytes=MAX_ANSWER_BYTES,
-        )
+        self._exchange = Exchange(address, options, pace=pace, max_answer_bytes=MAX_ANSWER_BYTES)
         try:
-            self._client.check_address()
+            self._exchange.check_address()
         except AttemptError as failure:
             raise DestinationUnavailableError(
                 f"the host of connection `{address.conn_id}` cannot be reached: {failure.words}"
@@ -97,9 +84,7 @@ class HttpDelivery:
 
     def close(self, *, give_up: bool) -> None:
         """Close the connections; with `give_up`, end waits and running requests as well."""
-        if give_up:
-            self._retries.give_up()
-        self._client.close()
+        self._exchange.close(give_up=give_up)
 
     def _deliver(self, piece: Piece) -> Outcomes:
         purpose, records = piece.purpose, piece.sent
@@ -122,7 +107,7 @@ class HttpDelivery:
             return Outcomes.rejected(len(records), NO_ENDPOINT)
         doubt = RequestDoubt()
         try:
-            answer = self._retries.run(
+            answer = self._exchange.retries.run(
                 lambda: self._attempt(piece, target, body),
                 doubt=doubt,
                 before_request=self._before_request,
@@ -175,33 +160,24 @@ class HttpDelivery:
 
     def _attempt(self, piece: Piece, target: str, body: bytes) -> Answer:
         purpose = piece.purpose
-        headers = {
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-            "User-Agent": f"airflow-consent-retl/{__version__}",
-            **purpose.headers,
-        }
+        headers = dict(purpose.headers)
         if body:
             headers["Content-Type"] = purpose.content_type
         if purpose.key_header is not None:
             headers[purpose.key_header] = piece.request_key
-        answer = self._client.request(purpose.method, target, body, headers=headers)
+        answer = self._exchange.request(purpose.method, target, body, headers=headers)
+        pace = self._exchange.retries.pace
         if purpose.pause is not None and (pause_s := purpose.pause(answer)):
-            self._retries.pace.hold(pause_s)
+            pace.hold(pause_s)
         if purpose.refuse is not None:
             try:
                 purpose.refuse(answer)
             except AttemptError as failure:
                 if failure.retry_after_s is not None:
-                    self._retries.pace.hold(failure.retry_after_s)
+                    pace.hold(failure.retry_after_s)
                 raise
-        if answer.status not in _ASK_AGAIN and answer.status < 500:
-            return answer
-        if answer.retry_after_s is not None and answer.status in {429, 503}:
-            self._retries.pace.hold(answer.retry_after_s)
-        raise AttemptError(
-            f"http_{answer.status}", maybe_applied=answer.status != 429, retry_after_s=answer.retry_after_s
-        )
+        self._exchange.check_final(answer, changes=True)
+        return answer
 
     def _outcomes(self, answer: Answer, records: Sequence[Any], purpose: Purpose, doubt: RequestDoubt) -> Outcomes:
         status, rows = answer.status, len(records)

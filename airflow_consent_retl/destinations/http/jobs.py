@@ -9,18 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from airflow_consent_retl import __version__
 from airflow_consent_retl.contract.outcomes import UNREADABLE_ANSWER, Outcomes, is_request_id
 from airflow_consent_retl.destinations.http.attempt import AttemptError, RequestDoubt
-from airflow_consent_retl.destinations.http.client import Answer, GuardedClient
+from airflow_consent_retl.destinations.http.exchange import Exchange
 from airflow_consent_retl.destinations.http.responses import LATER, SentRows, UnreadableAnswerError, is_integer
-from airflow_consent_retl.destinations.http.retry import Retries
 from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from airflow_consent_retl.destinations.http.address import HttpAddress
+    from airflow_consent_retl.destinations.http.client import Answer
     from airflow_consent_retl.destinations.http.options import HttpOptions
     from airflow_consent_retl.destinations.http.pace import Pace
 
@@ -28,7 +27,6 @@ JOB_UNKNOWN = "job_unknown"
 
 _MISSING = frozenset({404, 410})
 _MAX_RESULT_BYTES = 64 * 1024 * 1024
-_ASK_AGAIN = frozenset({408, 425, 429})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,18 +106,7 @@ class JobReader:
         self._name = name
         self._address = address
         self._jobs = {job.name: job for job in jobs}
-        self._retries = Retries(
-            pace,
-            max_attempts=options.max_attempts,
-            max_retry_s=options.max_retry_s,
-            backoff_s=options.backoff_s,
-        )
-        self._client = GuardedClient(
-            address,
-            connections=options.concurrency,
-            timeout_s=options.timeout_s,
-            max_answer_bytes=_MAX_RESULT_BYTES,
-        )
+        self._exchange = Exchange(address, options, pace=pace, max_answer_bytes=_MAX_RESULT_BYTES)
 
     def is_processed(self, request_id: str) -> bool:
         """Return whether a job ended, or is unknown; raises as `outcomes`."""
@@ -150,8 +137,7 @@ class JobReader:
 
     def close(self) -> None:
         """End waits and running requests, and close the connections."""
-        self._retries.give_up()
-        self._client.close()
+        self._exchange.close(give_up=True)
 
     def _job(self, request_id: str) -> tuple[Job, str]:
         name, _, vendor_id = request_id.partition(":")
@@ -188,7 +174,7 @@ class JobReader:
             # A link to another host, or no link at all.
             raise UnreadableAnswerError from None
         try:
-            answer = self._retries.run(lambda: self._attempt(job, address), doubt=RequestDoubt())
+            answer = self._exchange.retries.run(lambda: self._attempt(job, address), doubt=RequestDoubt())
         except AttemptError as failure:
             raise DestinationUnavailableError(
                 f"the {self._name} at {self._place} did not answer a question about a job: {failure.words}",
@@ -203,13 +189,8 @@ class JobReader:
         return answer
 
     def _attempt(self, job: Job, address: HttpAddress) -> Answer:
-        headers = {"Accept": "application/json", "Accept-Encoding": "identity", **job.headers}
-        headers["User-Agent"] = f"airflow-consent-retl/{__version__}"
-        answer = self._client.request("GET", address.target, b"", headers=headers)
-        if answer.status in _ASK_AGAIN or answer.status >= 500:
-            if answer.retry_after_s is not None:
-                self._retries.pace.hold(answer.retry_after_s)
-            raise AttemptError(f"http_{answer.status}", maybe_applied=False, retry_after_s=answer.retry_after_s)
+        answer = self._exchange.request("GET", address.target, b"", headers=job.headers)
+        self._exchange.check_final(answer, changes=False)
         return answer
 
     @property

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import tenacity
 
@@ -21,22 +21,38 @@ T = TypeVar("T")
 _LONGEST_BACKOFF_S = 60.0
 
 
+class RetryLimits(Protocol):
+    """The limits of retries, as the options of a destination have them."""
+
+    @property
+    def max_attempts(self) -> int:
+        """Maximum number of tries of a request."""
+
+    @property
+    def max_retry_s(self) -> float:
+        """Seconds after which a request is not retried."""
+
+    @property
+    def backoff_s(self) -> float:
+        """Longest wait before the second try.
+
+        It doubles with each try, up to a minute; the actual wait is a random part of it.
+        """
+
+
 class Retries:
     """Tries requests again while that may help; any number of threads may share it.
 
     Args:
         pace: all tries wait for it.
-        max_attempts: maximum number of tries of a request.
-        max_retry_s: seconds after which a request is not retried.
-        backoff_s: longest wait before the second try. It doubles with each try, up to a minute; the actual wait is a
-            random part of it.
+        limits: see there.
     """
 
-    def __init__(self, pace: Pace, *, max_attempts: int, max_retry_s: float, backoff_s: float) -> None:
+    def __init__(self, pace: Pace, limits: RetryLimits) -> None:
         self.pace = pace
-        self._max_attempts = max_attempts
-        self._max_retry_s = max_retry_s
-        self._backoff = tenacity.wait_random_exponential(multiplier=backoff_s, max=_LONGEST_BACKOFF_S)
+        self._max_attempts = limits.max_attempts
+        self._max_retry_s = limits.max_retry_s
+        self._backoff = tenacity.wait_random_exponential(multiplier=limits.backoff_s, max=_LONGEST_BACKOFF_S)
         self._given_up = threading.Event()
 
     def give_up(self) -> None:

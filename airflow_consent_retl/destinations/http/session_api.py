@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 import requests
 
 from airflow_consent_retl import __version__
+from airflow_consent_retl.contract.outcomes import vendor_code
 from airflow_consent_retl.destinations.http.attempt import AttemptError, RequestDoubt, end_of
 from airflow_consent_retl.destinations.http.pace import Pace
 from airflow_consent_retl.destinations.http.retry import Retries, retry_after_s
-from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError
+from airflow_consent_retl.errors import ConfigurationError, DestinationError, DestinationUnavailableError
 
 if TYPE_CHECKING:
+    from airflow_consent_retl.destinations.http.budget import Budget, UsageHeader
     from airflow_consent_retl.destinations.http.options import HttpOptions
 
 JSON, CSV = "application/json; charset=UTF-8", "text/csv; charset=UTF-8"
@@ -52,32 +54,33 @@ class SessionApi(ABC, Generic[Client]):
     Attributes:
         name: the vendor's name in messages.
         over_limit: the codes of an answer that asks to come again, whatever its status, each with the seconds to wait.
+        usage: the requests of the account in a long window, as answers state them.
+        refused_login: the client's errors of credentials that the vendor refuses; their `code` is the vendor's.
+        budget: the requests of the account, once an answer stated them.
 
     Args:
         options: time limits and retries.
         before_request: called before each request that carries rows or lets them take effect.
+        share: the share of the account's requests that loads may use up: the option `max_api_share`.
     """
 
     name: ClassVar[str]
     over_limit: ClassVar[Mapping[str, float]] = {}
+    refused_login: ClassVar[tuple[type[Exception], ...]] = ()
+    usage: ClassVar[UsageHeader | None] = None
 
-    def __init__(self, options: HttpOptions, before_request: Callable[[], None]) -> None:
+    def __init__(self, options: HttpOptions, before_request: Callable[[], None], *, share: float = 1) -> None:
         self._timeout_s = options.timeout_s
         self._before_request = before_request
-        self._retries = Retries(
-            Pace(), max_attempts=options.max_attempts, max_retry_s=options.max_retry_s, backoff_s=options.backoff_s
-        )
+        self._retries = Retries(Pace(), options)
         self._lock = threading.Lock()
         self._client: Client | None = None
+        self._share = share
+        self.budget: Budget | None = None
 
     @abstractmethod
     def logged_in(self) -> Client:
-        """Log in, and return the client.
-
-        Raises:
-            AttemptError: another try may help.
-            DestinationError, ConfigurationError: it does not.
-        """
+        """Log in, and return the client. It may raise any error: none of its words are shown."""
 
     @abstractmethod
     def address(self, client: Client, path: str) -> str:
@@ -90,9 +93,6 @@ class SessionApi(ABC, Generic[Client]):
     @abstractmethod
     def code_of(self, body: object) -> str:
         """Return the code in the body of a refusal, without any other text of it."""
-
-    def answered(self, headers: Mapping[str, str]) -> None:
-        """Note the headers of an answer; their names are in lower case."""
 
     def close(self, *, give_up: bool) -> None:
         """Close the connections; with `give_up`, end all waits as well."""
@@ -200,14 +200,27 @@ class SessionApi(ABC, Generic[Client]):
         except requests.exceptions.RequestException:
             # Its message has the address.
             raise AttemptError("connection_lost", maybe_applied=True) from None
-        self.answered(lowered)
+        if self.usage is not None:
+            self.budget = self.usage.budget(lowered, share=self._share, option="max_api_share") or self.budget
         return response.status_code, lowered, content
 
     def _connected(self, *, instead_of: Client | None = None) -> Client:
         with self._lock:
             if self._client is None or self._client is instead_of:
-                self._client = self.logged_in()
+                self._client = self._login()
             return self._client
+
+    def _login(self) -> Client:
+        try:
+            return self.logged_in()
+        except self.refused_login as failure:
+            code = vendor_code(getattr(failure, "code", None))
+            raise DestinationError(f"{self.name} refuses the login of the connection ({code})") from None
+        except requests.exceptions.RequestException:
+            raise AttemptError("unreachable", maybe_applied=False, words="the login did not answer") from None
+        except (TypeError, ValueError, OSError, AttributeError):
+            # The client's words may quote a key or an answer.
+            raise ConfigurationError(f"the connection has no usable way to log in to {self.name}") from None
 
 
 def call_error(failure: AttemptError | RefusedCallError, name: str) -> DestinationError | DestinationUnavailableError:

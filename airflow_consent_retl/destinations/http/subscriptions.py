@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple, Protocol, TypeVar
 
@@ -35,7 +35,33 @@ class AddressStates(Protocol):
 
 NO_STATE: Final = Outcome(RowStatus.REJECTED, "no_subscription_state")
 """Of a subscription that a complete answer does not name."""
-"""The outcome of a state that the vendor's answer does not have."""
+
+
+def present_states(
+    wanted: Iterable[AddressSubscription],
+    asked: Sequence[Mapping[str, Outcome]],
+    states: Mapping[str, Mapping[int, str]],
+    *,
+    opted_out: Collection[str],
+    denied: str,
+) -> dict[AddressSubscription, Outcome | str]:
+    """Return the present states of subscriptions, or why nothing is known. An opt-out from all is one from each.
+
+    Args:
+        wanted: the subscriptions.
+        asked: of each question, the outcome for each address: the first one that is not accepted counts.
+        states: of the addresses, by subscription.
+        opted_out: the addresses that are unsubscribed from all.
+        denied: the state of a person who did not agree.
+    """
+
+    def state(one: AddressSubscription) -> Outcome | str:
+        doubt = next((some[one.address] for some in asked if some[one.address] != ACCEPTED), None)
+        if doubt is not None:
+            return doubt
+        return denied if one.address in opted_out else states[one.address].get(one.subscription, NO_STATE)
+
+    return {one: state(one) for one in wanted}
 
 
 class SubscriptionRules:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_consent_retl.destinations.http.bodies import Row, ShapedRows, UnfitRowError, json_body
+from airflow_consent_retl.destinations.http.contact_destination import SUBSCRIPTIONS
 from airflow_consent_retl.destinations.http.text_values import folded, text_of, without_text
 from airflow_consent_retl.errors import ConfigurationError
 
@@ -19,14 +20,6 @@ TRACE: Final = "objectWriteTraceId"
 UNKNOWN_STATE: Final = "unknown_subscription_state"
 SUBSCRIBED: Final = "SUBSCRIBED"
 UNSUBSCRIBED: Final = "UNSUBSCRIBED"
-
-_SUBSCRIPTIONS = "subscriptions"
-
-
-def subscription_of(field: str) -> int | None:
-    """Return the subscription that a field such as `subscriptions.12345` is about; None: it is a property."""
-    prefix, _, number = field.partition(".")
-    return int(number) if prefix == _SUBSCRIPTIONS and number.isascii() and number.isdigit() else None
 
 
 def contact_rows(load: Load, options: HubSpotOptions) -> ShapedRows:
@@ -57,7 +50,7 @@ def inputs_body(inputs: Sequence[Any]) -> object:
 
 def _input(id_property: str, row: Row) -> Row:
     identifier = text_of(row.pop(id_property, None))
-    states = {number: state for number, state in row.pop(_SUBSCRIPTIONS, {}).items() if state is not None}
+    states = {number: state for number, state in row.pop(SUBSCRIPTIONS, {}).items() if state is not None}
     if not identifier:
         raise UnfitRowError("no_identifier")
     if not {SUBSCRIBED, UNSUBSCRIBED}.issuperset(states.values()):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from airflow_consent_retl.contract.parameter_class import parameter_class
 from airflow_consent_retl.contract.spec import DestinationSpec
-from airflow_consent_retl.destinations.http.options import HttpOptions
+from airflow_consent_retl.destinations.http.contact_options import ContactOptions
 from airflow_consent_retl.destinations.hubspot import VENDOR
 
 if TYPE_CHECKING:
@@ -34,19 +34,14 @@ MOST_ROWS = 100
 
 
 @parameter_class
-class HubSpotOptions(HttpOptions):
-    """The form of contacts and removals; the other options are in `HttpOptions`.
+class HubSpotOptions(ContactOptions):
+    """The form of contacts and removals; the other options are in `ContactOptions` and `HttpOptions`.
 
     Args:
         on_withdrawal: what happens to a person who is removed: see `HubSpotDestination`.
-        id_property: the unique property by which HubSpot knows a contact: `email`, or a custom one to which the
-            primary key is mapped.
-        unsubscribes: the ids of subscriptions, for `unsubscribe`.
-        cleared_properties: the names of properties, for `clear_fields`.
         legal_basis: that HubSpot records with each state of a subscription.
         legal_basis_explanation: the words that HubSpot records with it, such as `Preference centre, category C0005`.
         business_unit_id: the brand whose subscriptions these are; None: the account's.
-        nulls: `"clear"` empties the property of a NULL; `"keep"` leaves it as it is at HubSpot.
         requests_per_10_s: the most requests in any 10 seconds, over all loads of the account: 100, or 190 from the
             tier Professional on; an app with OAuth has 110 of its own. Leave a part to other apps.
 
@@ -57,24 +52,18 @@ class HubSpotOptions(HttpOptions):
     request_rows: ClassVar[tuple[int, str]] = (MOST_ROWS, f"HubSpot takes at most {MOST_ROWS} contacts in a request")
     counts: ClassVar[tuple[str, ...]] = ("requests_per_10_s",)
     choices: ClassVar[Mapping[str, tuple[str | None, ...]]] = {
-        "nulls": ("clear", "keep"),
+        **ContactOptions.choices,
         "legal_basis": (*get_args(LegalBasis), None),
     }
-    texts: ClassVar[tuple[str, ...]] = ("id_property",)
     required: ClassVar[Mapping[tuple[str, str], tuple[str, ...]]] = {
         ("on_withdrawal", "unsubscribe"): ("legal_basis", "legal_basis_explanation"),
     }
     withdrawals: ClassVar[Mapping[str, str]] = WITHDRAWAL_CHOICES
-    companions: ClassVar[Mapping[str, str]] = {"unsubscribe": "unsubscribes", "clear_fields": "cleared_properties"}
 
     on_withdrawal: HubSpotWithdrawal
-    id_property: str = "email"
-    unsubscribes: Sequence[int] = ()
-    cleared_properties: Sequence[str] = ()
     legal_basis: LegalBasis | None = None
     legal_basis_explanation: str | None = None
     business_unit_id: int | None = None
-    nulls: Literal["clear", "keep"] = "clear"
     requests_per_10_s: int = 100
     batch_rows: int = MOST_ROWS
     concurrency: int = 4

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow_consent_retl.destinations.http.answer_maps import MISSING, Entry, accepted, by_value, entries
 from airflow_consent_retl.destinations.http.responses import ACCEPTED, is_integer
-from airflow_consent_retl.destinations.http.subscriptions import NO_STATE, AddressSubscription
-from airflow_consent_retl.destinations.hubspot.contact_answers import of_batch
+from airflow_consent_retl.destinations.http.subscriptions import AddressSubscription, present_states
+from airflow_consent_retl.destinations.hubspot.contact_answers import BATCH
 from airflow_consent_retl.destinations.hubspot.contacts import UNSUBSCRIBED, inputs_body
 
 if TYPE_CHECKING:
@@ -43,19 +43,14 @@ class SubscriptionStates:
         emails = sorted({one.address for one in wanted})
         asked, listed = self._ask("/read", emails, "statuses")
         asked_wide, wide = self._ask("/unsubscribe-all/read", emails, "wideStatuses")
-
-        def state(one: AddressSubscription) -> Outcome | str:
-            for outcome in (asked[one.address], asked_wide[one.address]):
-                if outcome != ACCEPTED:
-                    return outcome
-            if any(status.get("status") == UNSUBSCRIBED for status in wide[one.address]):
-                return UNSUBSCRIBED
-            own = [status for status in listed[one.address] if is_integer(status.get("subscriptionId"))]
-            return {status["subscriptionId"]: str(status.get("status")) for status in own}.get(
-                one.subscription, NO_STATE
-            )
-
-        return {one: state(one) for one in wanted}
+        states = {
+            email: {
+                one["subscriptionId"]: str(one.get("status")) for one in some if is_integer(one.get("subscriptionId"))
+            }
+            for email, some in listed.items()
+        }
+        opted_out = {email for email, some in wide.items() if any(one.get("status") == UNSUBSCRIBED for one in some)}
+        return present_states(wanted, [asked, asked_wide], states, opted_out=opted_out, denied=UNSUBSCRIBED)
 
     def write(self, states: Sequence[tuple[AddressSubscription, str]]) -> Outcomes:
         """Write states, and return an outcome for each."""
@@ -81,7 +76,7 @@ class SubscriptionStates:
                 found.update({_email(result): entries(result, field) for result in results})
                 return by_value(results, sent, accepted, sent_as=str, named_as=_email)
 
-            return of_batch(answer, sent, of_results)
+            return BATCH.of(answer, sent, of_results)
 
         outcomes = self._take(f"{path}{self._channel}", emails, read, changes=changes)
         return dict(zip(emails, outcomes, strict=True)), found
@@ -100,7 +95,7 @@ def _outcomes_of_writing(answer: Answer, sent: SentRows) -> Outcomes | None:
     def outcome(result: Entry, one: Mapping[str, object]) -> Outcome:
         return ACCEPTED if result.get("status") == one["statusState"] else MISSING
 
-    return of_batch(
+    return BATCH.of(
         answer, sent, lambda document: by_value(entries(document, "results"), sent, outcome, sent_as=key, named_as=key)
     )
 
