@@ -40,6 +40,7 @@ _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SOQL = re.compile(r"SELECT ([\w, ]+) FROM (\w+) WHERE (\w+) IN \((.*)\)", re.DOTALL)
 _LITERAL = re.compile(r"'((?:[^'\\]|\\.)*)'|(-?\d+)", re.DOTALL)
 _STATUSES = {"OptIn", "OptOut", "Seen", "NotSeen"}
+_ACTIONS = {"CrossDevice", "DataCollection", "Reidentification", "Segment", "ShareData", "Target"}
 _POINTS = {"Email", "Phone", "MailingAddress", "Social", "Web"}
 
 KEY = {"externalId": True, "unique": True, "caseSensitive": True, "type": "string"}
@@ -59,6 +60,17 @@ OBJECTS: dict[str, dict[str, dict[str, Any]]] = {
         "PrivacyConsentStatus": {"values": _STATUSES},
         "EffectiveFrom": {},
         "EffectiveTo": {},
+        "DataUsePurposeId": {},
+    },
+    "PartyConsent": {
+        "Consent_Key__c": KEY,
+        "PartyId": {"required": True, "parent": ("Individual:Party", "Individual")},
+        "Name": {"required": True},
+        "Action": {"required": True, "values": _ACTIONS},
+        "CaptureContactPointType": {"required": True, "values": _POINTS},
+        "CaptureDate": {"required": True},
+        "CaptureSource": {"required": True},
+        "PrivacyConsentStatus": {"values": _STATUSES},
         "DataUsePurposeId": {},
     },
 }  # fmt: skip
@@ -439,7 +451,15 @@ class _Handler(BaseHTTPRequestHandler):
                     job.state = "InProgress"
                     if job.polls > org.polls:
                         org.process(job)
-                document = {"id": job.id, "object": job.sobject, "operation": job.operation, "state": job.state}
+                failed, left = (len(job.tables.get(name, [])) for name in ("failedResults", "unprocessedrecords"))
+                counts = {"numberRecordsProcessed": len(job.lines) - left, "numberRecordsFailed": failed}
+                document = {
+                    "id": job.id,
+                    "object": job.sobject,
+                    "operation": job.operation,
+                    "state": job.state,
+                    **counts,
+                }
                 return _json({**document, **({"errorMessage": job.error} if job.error else {})})
             case "GET", [("successfulResults" | "failedResults" | "unprocessedrecords") as table]:
                 org.check(job.state in {"JobComplete", "Failed", "Aborted"}, "results before the end")

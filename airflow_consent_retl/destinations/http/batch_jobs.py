@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.destinations.http.attempt import AttemptError
-from airflow_consent_retl.destinations.http.bodies import csv_files
+from airflow_consent_retl.destinations.http.csv_tables import csv_files
 from airflow_consent_retl.destinations.http.responses import ACCEPTED
 from airflow_consent_retl.destinations.http.session_api import RefusedCallError
 from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError
 
-PersonLines = Mapping[str, list[list[str]]]
-"""The lines of each person, by key."""
+if TYPE_CHECKING:
+    from airflow_consent_retl.destinations.http.keyed_lines import KeyedLines
 
 _STILL_THERE = Outcome(RowStatus.UNCERTAIN, "still_there")
 _NOT_STARTED = Outcome(RowStatus.UNCERTAIN, "not_sent")
@@ -30,11 +31,10 @@ class BatchJobs:
         # An empty id: the person's lines were not handed over, and others were.
         self._ids: dict[str, str] = {}
 
-    def start(self, header: Sequence[str], lines: PersonLines, submit: Callable[[bytes], str]) -> None:
+    def start(self, lines: KeyedLines, submit: Callable[[bytes], str]) -> None:
         """Start as many jobs as these lines take.
 
         Args:
-            header: of each file.
             lines: of the people.
             submit: starts a job with a file, and returns its id.
 
@@ -42,10 +42,8 @@ class BatchJobs:
             AttemptError, RefusedCallError, DestinationError, DestinationUnavailableError: nothing of the batch was
                 started.
         """
-        owners = [key for key, some in lines.items() for _ in some]
-        every = (line for some in lines.values() for line in some)
-        start = 0
-        for body, count in csv_files(header, every, most_bytes=self._max_body_bytes):
+        owners, start = lines.owners, 0
+        for body, count in csv_files(lines.table, most_bytes=self._max_body_bytes):
             try:
                 job = submit(body)
             except (AttemptError, RefusedCallError, DestinationError, DestinationUnavailableError):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlencode
 
@@ -165,28 +165,6 @@ def csv_body(columns: Sequence[str]) -> Callable[[Sequence[Mapping[str, Any]]], 
         return text.getvalue().encode()
 
     return body
-
-
-def csv_files(header: Sequence[str], lines: Iterable[Sequence[str]], *, most_bytes: int) -> Iterator[tuple[bytes, int]]:
-    """Yield texts as CSV, in files of at most so many bytes, each with its header and its number of lines.
-
-    Every value is quoted, and a line ends with `\\n`. A line that alone is larger is a file of its own.
-    """
-    first = _quoted(header)
-    parts, length = [first], len(first)
-    for line in lines:
-        encoded = _quoted(line)
-        if length + len(encoded) > most_bytes and len(parts) > 1:
-            yield b"".join(parts), len(parts) - 1
-            parts, length = [first], len(first)
-        parts.append(encoded)
-        length += len(encoded)
-    if len(parts) > 1:
-        yield b"".join(parts), len(parts) - 1
-
-
-def _quoted(values: Sequence[str]) -> bytes:
-    return (",".join('"' + value.replace('"', '""') + '"' for value in values) + "\n").encode()
 
 
 def form_body(around: Callable[[Sequence[Any]], Mapping[str, object]]) -> Callable[[Sequence[Any]], bytes]:

@@ -1,13 +1,70 @@
-"""Tables of results in CSV, and the outcomes of the lines in them. A case that is not clear is uncertain."""
+"""Tables in CSV: files of lines to send, tables of results, and the outcomes of the lines in them.
+
+A case that is not clear is uncertain.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import reduce
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow.csv import WriteOptions, write_csv
 
 from airflow_consent_retl.contract.outcomes import Outcome, RowStatus
-from airflow_consent_retl.destinations.http.responses import UnreadableAnswerError
+from airflow_consent_retl.destinations.http.responses import ACCEPTED, UnreadableAnswerError
+
+_SEVERAL = Outcome(RowStatus.UNCERTAIN, "several_results")
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedWith:
+    """The outcome of lines in a table of what was done: accepted, where a column has a value.
+
+    Args:
+        column: such as that of the record's id.
+        otherwise: of a line without one.
+    """
+
+    column: str
+    otherwise: Outcome
+
+    def __call__(self, line: Mapping[str, str]) -> Outcome:
+        """Return the outcome of a line."""
+        return ACCEPTED if line.get(self.column) else self.otherwise
+
+
+ReadLine = Callable[[Mapping[str, str]], Outcome]
+"""Returns the outcome of a line of results."""
+
+
+def csv_files(table: pa.RecordBatch, *, most_bytes: int) -> Iterator[tuple[bytes, int]]:
+    """Yield texts as CSV, in files of at most so many bytes, each with its header and its number of lines.
+
+    Every value is quoted, and a line ends with `\\n`. A line that alone is larger is a file of its own.
+
+    Args:
+        table: texts, of which none is NULL.
+        most_bytes: of a file.
+    """
+    header = (",".join('"' + name.replace('"', '""') + '"' for name in table.schema.names) + "\n").encode()
+    # Of a value: itself, its quotes once more, and three characters around it.
+    lengths = [pc.add(pc.add(pc.binary_length(column), pc.count_substring(column, '"')), 3) for column in table.columns]
+    ends: list[int] = pc.cumulative_sum(reduce(pc.add, lengths).cast(pa.int64())).to_pylist()
+    start = 0
+    while start < table.num_rows:
+        before = ends[start - 1] if start else 0
+        stop = max(start + 1, bisect_right(ends, most_bytes - len(header) + before))
+        sink = pa.BufferOutputStream()
+        sink.write(header)
+        write_csv(table.slice(start, stop - start), sink, WriteOptions(include_header=False, quoting_style="all_valid"))
+        yield sink.getvalue().to_pybytes(), stop - start
+        start = stop
 
 
 def csv_entries(body: bytes | None, *, columns: Iterable[str] = ()) -> list[dict[str, str]]:
@@ -21,27 +78,11 @@ def csv_entries(body: bytes | None, *, columns: Iterable[str] = ()) -> list[dict
         UnreadableAnswerError: it is no such CSV, a column occurs twice or is missing, or a line has another number of
             values.
     """
-    if body is None:
-        raise UnreadableAnswerError
-    try:
-        reader = csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
-        lines = [line for line in reader if line]
-    except (ValueError, csv.Error):
-        # The parser's message may quote a line.
-        raise UnreadableAnswerError from None
-    if not lines:
-        raise UnreadableAnswerError
-    header = lines[0]
-    if len(set(header)) != len(header) or not set(columns) <= set(header):
-        raise UnreadableAnswerError
-    if any(len(line) != len(header) for line in lines):
-        raise UnreadableAnswerError
-    return [dict(zip(header, line, strict=True)) for line in lines[1:]]
+    header, lines = _csv_lines(body, columns)
+    return [dict(zip(header, line, strict=True)) for line in lines]
 
 
-def by_column(
-    tables: Iterable[tuple[bytes, Callable[[Mapping[str, str]], Outcome]]], column: str
-) -> dict[str, Outcome]:
+def by_column(tables: Iterable[tuple[bytes, ReadLine]], column: str) -> dict[str, Outcome]:
     """Return the outcomes of a vendor's lines by the value of one column, where it sorts them into several CSV tables.
 
     Args:
@@ -53,8 +94,38 @@ def by_column(
     """
     found: dict[str, Outcome] = {}
     for body, outcome_of in tables:
-        for line in csv_entries(body, columns=[column]) if body.strip() else ():
-            outcome = outcome_of(line)
-            if found.setdefault(line[column], outcome) != outcome:
-                found[line[column]] = Outcome(RowStatus.UNCERTAIN, "several_results")
+        pairs = _outcomes(body, outcome_of, column) if body.strip() else []
+        own = dict(pairs)
+        if len(own) == len(pairs) and found.keys().isdisjoint(own):
+            found |= own
+            continue
+        for value, outcome in pairs:
+            if found.setdefault(value, outcome) != outcome:
+                found[value] = _SEVERAL
     return found
+
+
+def _outcomes(body: bytes, outcome_of: ReadLine, column: str) -> list[tuple[str, Outcome]]:
+    header, lines = _csv_lines(body, [column])
+    key = header.index(column)
+    if isinstance(outcome_of, AcceptedWith) and outcome_of.column in header:
+        # Most lines by far: no object is made of each.
+        place, otherwise = header.index(outcome_of.column), outcome_of.otherwise
+        return [(line[key], ACCEPTED if line[place] else otherwise) for line in lines]
+    return [(line[key], outcome_of(dict(zip(header, line, strict=True)))) for line in lines]
+
+
+def _csv_lines(body: bytes | None, columns: Iterable[str]) -> tuple[list[str], list[list[str]]]:
+    if body is None:
+        raise UnreadableAnswerError
+    try:
+        reader = csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
+        header, *lines = [line for line in reader if line]
+    except (ValueError, csv.Error):
+        # The parser's message may quote a line.
+        raise UnreadableAnswerError from None
+    if len(set(header)) != len(header) or not set(columns) <= set(header):
+        raise UnreadableAnswerError
+    if any(len(line) != len(header) for line in lines):
+        raise UnreadableAnswerError
+    return header, lines

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import reduce
+from typing import Final, Self
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from airflow_consent_retl.destinations.http.text_values import without_text
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.values.json_rows import RowEncoder
 
-RESERVED_TEXT, NO_KEY, TOO_LARGE = "reserved_text", "no_key", "row_too_large"
 _BOOLEANS: Final = {True: "true", False: "false"}
+RESERVED_TEXT, NO_KEY, TOO_LARGE = "reserved_text", "no_key", "row_too_large"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +36,43 @@ class LineForm:
 
 
 @dataclass(frozen=True, slots=True)
-class EncodedRecords:
-    """The rows of a batch as lists of texts, the key first; and the codes of the rows that cannot be sent.
+class KeyedLines:
+    """Lines for a file.
 
-    `records` has one entry for each key, the last one; `keys` has the key of each row, or None for a refused row.
+    Args:
+        owners: the key of the person of each line.
+        table: texts, a column for each field of the file; none is NULL.
     """
 
-    records: dict[str, list[str]]
+    owners: Sequence[str]
+    table: pa.RecordBatch
+
+    @classmethod
+    def of_people(cls, header: Sequence[str], lines: Mapping[str, Sequence[Sequence[str]]]) -> Self:
+        """Return the lines of people, by key; a person may have several."""
+        owners = [key for key, some in lines.items() for _ in some]
+        every = [line for some in lines.values() for line in some]
+        arrays = [pa.array([line[place] for line in every], pa.string()) for place in range(len(header))]
+        return cls(owners, pa.RecordBatch.from_arrays(arrays, names=list(header)))
+
+    def after(self, name: str, texts: Mapping[str, str]) -> KeyedLines:
+        """Return the lines of people who have such a text, with it as a first column."""
+        rows = [row for row, owner in enumerate(self.owners) if owner in texts]
+        owners = [self.owners[row] for row in rows]
+        first = pa.array([texts[owner] for owner in owners], pa.string())
+        kept = self.table.take(pa.array(rows, pa.int64()))
+        arrays, names = [first, *kept.columns], [name, *kept.schema.names]
+        return KeyedLines(owners, pa.RecordBatch.from_arrays(arrays, names=names))
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedRecords:
+    """The rows of a batch as lines, and the codes of the rows that cannot be sent.
+
+    `lines` has one line for each key, of its last row; `keys` has the key of each row, or None for a refused row.
+    """
+
+    lines: KeyedLines
     keys: list[str | None]
     refused: dict[int, str]
 
@@ -77,32 +109,64 @@ class RecordEncoder:
         sent = pa.schema([schema.field(name) for name in self.fields])
         if unfit := without_text(sent):
             raise ConfigurationError(f"no form in {form.vendor}'s CSV for {', '.join(unfit)}: cast them in the model")
-        self._encoder = RowEncoder(sent, nulls="null", integers="string", envelope=None)
+        # Each column is encoded for itself; this checks that the fields can be.
+        RowEncoder(sent, nulls="null", integers="string", envelope=None)
         self._nulls = ["" if keep_nulls and name not in cleared else form.empty for name in self.fields]
 
     def encode(self, rows: pa.RecordBatch) -> EncodedRecords:
         """Return the rows as texts."""
-        form, json_rows = self._form, self._encoder.rows(rows.select(self.fields))
-        refused = dict(json_rows.refused)
-        keys: list[str | None] = [None] * rows.num_rows
-        records: dict[str, list[str]] = {}
-        for row, record in zip(json_rows.positions, json_rows.records, strict=True):
-            values = msgspec.structs.astuple(record)
-            if values[0] is None or values[0] == "":
-                refused[row] = NO_KEY
-                continue
-            texts = [self._text(value, null) for value, null in zip(values, self._nulls, strict=True)]
-            lengths = [len(text) for text in texts]
-            if form.empty in values:
-                refused[row] = RESERVED_TEXT
-            elif max(lengths) > form.max_field_characters or sum(lengths) > form.max_row_characters:
-                refused[row] = TOO_LARGE
-            else:
-                keys[row] = texts[0]
-                records[texts[0]] = texts
-        return EncodedRecords(records, keys, refused)
+        form = self._form
+        refused: dict[int, str] = {}
+        values: list[pa.Array] = []
+        for name in self.fields:
+            texts, unfit = _texts(rows.column(name))
+            values.append(texts)
+            refused = {**unfit, **refused}
+        sent = [
+            pc.fill_null(pc.if_else(pc.equal(texts, ""), form.empty, texts), null)
+            for texts, null in zip(values, self._nulls, strict=True)
+        ]
+        lengths = [pc.utf8_length(texts) for texts in sent]
+        reserved = reduce(pc.or_, [pc.fill_null(pc.equal(texts, form.empty), False) for texts in values])
+        longest, length = pc.max_element_wise(*lengths), reduce(pc.add, lengths)
+        too_large = pc.or_(pc.greater(longest, form.max_field_characters), pc.greater(length, form.max_row_characters))
+        for code, found in (
+            (NO_KEY, pc.fill_null(pc.equal(values[0], ""), True)),
+            (RESERVED_TEXT, reserved),
+            (TOO_LARGE, too_large),
+        ):
+            refused = {**dict.fromkeys(pc.indices_nonzero(found).to_pylist(), code), **refused}
+        keys: list[str | None] = sent[0].to_pylist()
+        for row in refused:
+            keys[row] = None
+        last = {key: row for row, key in enumerate(keys) if key is not None}
+        table = pa.RecordBatch.from_arrays(sent, names=self.fields)
+        if len(last) != rows.num_rows:
+            table = table.take(pa.array(last.values(), pa.int64()))
+        return EncodedRecords(KeyedLines(list(last), table), keys, refused)
 
-    def _text(self, value: object, null: str) -> str:
-        if isinstance(value, bool):
-            return _BOOLEANS[value]
-        return null if value is None else self._form.empty if value == "" else str(value)
+
+def _texts(array: pa.Array) -> tuple[pa.Array, dict[int, str]]:
+    """Return the values as texts, as `RowEncoder` makes them, and the codes of the rows whose value has none."""
+    kind = array.type
+    if pa.types.is_boolean(kind):
+        return pc.if_else(array, "true", "false"), {}
+    if pa.types.is_integer(kind) or (pa.types.is_string(kind) and _is_utf8(array)):
+        return array.cast(pa.string()), {}
+    # Without its own name: a dotted one is a nested object.
+    column = pa.RecordBatch.from_arrays([array], names=["text"])
+    found = RowEncoder(column.schema, nulls="null", integers="string", envelope=None).rows(column)
+    texts: list[str | None] = [None] * len(array)
+    for row, record in zip(found.positions, found.records, strict=True):
+        (value,) = msgspec.structs.astuple(record)
+        texts[row] = None if value is None else _BOOLEANS[value] if isinstance(value, bool) else str(value)
+    return pa.array(texts, pa.string()), found.refused
+
+
+def _is_utf8(array: pa.Array) -> bool:
+    # Nothing in Arrow or Parquet promises it.
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True

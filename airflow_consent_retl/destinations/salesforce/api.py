@@ -7,57 +7,48 @@ here writes a file, and no address contains a value of a row.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
-import requests
 from simple_salesforce.exceptions import SalesforceAuthenticationFailed
 
 from airflow_consent_retl.contract.outcomes import vendor_code
 from airflow_consent_retl.destinations.http.attempt import AttemptError
-from airflow_consent_retl.destinations.http.budget import Budget
-from airflow_consent_retl.destinations.http.session_api import RefusedCallError, SessionApi
+from airflow_consent_retl.destinations.http.budget import UsageHeader
+from airflow_consent_retl.destinations.http.record_lines import RecordApi
+from airflow_consent_retl.destinations.http.session_api import RefusedCallError
 from airflow_consent_retl.destinations.http.text_values import in_groups
-from airflow_consent_retl.errors import ConfigurationError, DestinationError
 
 if TYPE_CHECKING:
     from simple_salesforce.api import Salesforce
 
-    from airflow_consent_retl.destinations.salesforce.options import SalesforceOptions
-
 API_VERSION = "66.0"
 # The requests of any 24 hours are counted, so some are free again each hour, and no time has them all.
-AGAIN_S = 3600.0
-_USAGE = re.compile(r"(?:^|,\s*)api-usage=([0-9]+)/([0-9]+)")
+_AGAIN_S = 3600.0
 # A query has at most 2,000 records in an answer, and the text of a statement at most 100,000 characters.
 _KEYS_IN_A_QUERY = 500
 _QUERY_CHARACTERS = 40_000
+# https://developer.salesforce.com/docs/atlas.en-us.soql_sosl.meta/soql_sosl/sforce_api_calls_soql_select_quotedstringescapes.htm
+_ESCAPES = str.maketrans({"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f"})
 
 
-class SalesforceApi(SessionApi["Salesforce"]):
-    """Calls of one org; paths are below `/services/data/v66.0/`.
-
-    Args:
-        connect: logs in with Airflow's hook, and returns its client; called again when the session expires.
-        options: time limits, retries, and the share of the org's daily requests.
-        before_request: called before each request that carries rows or lets them take effect.
-    """
+class SalesforceApi(RecordApi["Salesforce"]):
+    """Calls of one org; paths are below `/services/data/v66.0/`."""
 
     name: ClassVar[str] = "Salesforce"
-    over_limit: ClassVar[Mapping[str, float]] = {"REQUEST_LIMIT_EXCEEDED": AGAIN_S}
-
-    def __init__(
-        self, connect: Callable[[], Salesforce], options: SalesforceOptions, before_request: Callable[[], None]
-    ) -> None:
-        super().__init__(options, before_request)
-        self._connect = connect
-        self._max_api_share = options.max_api_share
-        self.budget: Budget | None = None
+    over_limit: ClassVar[Mapping[str, float]] = {"REQUEST_LIMIT_EXCEEDED": _AGAIN_S}
+    refused_login = (SalesforceAuthenticationFailed,)
+    usage = UsageHeader(
+        header="sforce-limit-info",
+        pattern=r"(?:^|,\s*)api-usage=([0-9]+)/([0-9]+)",
+        account="the Salesforce org",
+        window="24 hours",
+        again_s=_AGAIN_S,
+    )
 
     def records(
-        self, sobject: str, field: str, keys: Sequence[str], columns: Sequence[str] = (), *, quoted: bool = True
+        self, kind: str, field: str, keys: Sequence[str], columns: Sequence[str] = (), *, quoted: bool = True
     ) -> list[dict[str, Any]]:
         """Return the records whose field has one of these values, with `Id`, the field and further columns.
 
@@ -68,8 +59,8 @@ class SalesforceApi(SessionApi["Salesforce"]):
         Raises: as `document`; AttemptError where the answer is not complete.
         """
         found: list[dict[str, Any]] = []
-        select = f"SELECT {', '.join(['Id', field, *columns])} FROM {sobject} WHERE {field} IN "  # noqa: S608
-        literals = [_literal(key) if quoted else key for key in keys]
+        select = f"SELECT {', '.join(['Id', field, *columns])} FROM {kind} WHERE {field} IN "  # noqa: S608
+        literals = [f"'{key.translate(_ESCAPES)}'" if quoted else key for key in keys]
         for some in in_groups(literals, most=_KEYS_IN_A_QUERY, most_characters=_QUERY_CHARACTERS):
             soql = quote(f"{select}({','.join(some)})", safe="")
             url = f"/services/data/v{API_VERSION}/query?q={soql}"
@@ -83,19 +74,6 @@ class SalesforceApi(SessionApi["Salesforce"]):
                 case _:
                     raise AttemptError("unreadable_answer", maybe_applied=False)
         return found
-
-    def logged_in(self) -> Salesforce:
-        """Log in with Airflow's hook."""
-        try:
-            return self._connect()
-        except SalesforceAuthenticationFailed as failure:
-            code = vendor_code(failure.code)
-            raise DestinationError(f"Salesforce refuses the login of the connection ({code})") from None
-        except requests.exceptions.RequestException:
-            raise AttemptError("unreachable", maybe_applied=False, words="the login did not answer") from None
-        except (TypeError, ValueError, OSError, AttributeError):
-            # The client's words may quote a key or an answer.
-            raise ConfigurationError("the connection has no usable way to log in to Salesforce") from None
 
     def address(self, client: Salesforce, path: str) -> str:
         """Return the URL of a path at the org's instance."""
@@ -112,25 +90,3 @@ class SalesforceApi(SessionApi["Salesforce"]):
                 return vendor_code(code)
             case _:
                 return "unnamed"
-
-    def answered(self, headers: Mapping[str, str]) -> None:
-        """Note the org's requests of the day."""
-        if found := _USAGE.search(headers.get("sforce-limit-info", "")):
-            self.budget = Budget(
-                account="the Salesforce org",
-                used=int(found[1]),
-                limit=int(found[2]),
-                window="24 hours",
-                share=self._max_api_share,
-                option="max_api_share",
-                again_s=AGAIN_S,
-            )
-
-
-def _literal(text: str) -> str:
-    """Return a text as a literal of SOQL.
-
-    https://developer.salesforce.com/docs/atlas.en-us.soql_sosl.meta/soql_sosl/sforce_api_calls_soql_select_quotedstringescapes.htm
-    """
-    escapes = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f"}
-    return "'" + "".join(escapes.get(character, character) for character in text) + "'"

@@ -16,6 +16,7 @@ CATALOGUE = CatalogueEntry(
     consent={
         "ContactPointTypeConsent": "opt-in or opt-out for each way of contact, with the time since when it is valid; "
         "an opt-out that this package did not write is never changed",
+        "PartyConsent": "the same for each use of data, such as `Segment` or `ShareData`",
         "Individual": "flags such as HasOptedOutSolicit, set by a withdrawal and never taken back",
     },
     modes=("upsert", "remove", "clear"),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from airflow_consent_retl.destinations.http.consent_records import check_told
 from airflow_consent_retl.destinations.salesforce.consent_objects import (
     as_parameters,
-    check_told,
     of_parameters,
 )
 from airflow_consent_retl.destinations.salesforce.options import SalesforceSpec
@@ -33,7 +33,7 @@ class LoadToSalesforceOperator(SpecLoadOperator):
         salesforce_conn_id: a connection of Airflow's type `salesforce` (templated).
         clear_fields: the fields that `on_withdrawal="clear_fields"` empties.
         hard_delete: delete for good; the user needs the permission `Bulk API Hard Delete`.
-        consent_objects: `ContactPointTypeConsent` and `IndividualFlags` of
+        consent_objects: `ContactPointTypeConsent`, `PartyConsent` and `IndividualFlags` of
             `airflow_consent_retl.destinations.salesforce.consent_objects`: the consent that Salesforce gets.
         write: `upsert`, `insert` or `update`; see `SalesforceOptions`, for this and for what is not listed.
         **kwargs: `permitted`, `destination`, `fields` and the limits of every load.
@@ -50,5 +50,5 @@ class LoadToSalesforceOperator(SpecLoadOperator):
     def checked(self, own: Mapping[str, Any]) -> Mapping[str, Any]:
         """Check that each consent is a person's own answer, and keep the consent objects as a triggerer takes them."""
         objects = of_parameters(own["consent_objects"])
-        check_told(objects, self.fields)
+        check_told(objects, self.fields, vendor="Salesforce")
         return {**own, "consent_objects": as_parameters(objects)}

@@ -16,7 +16,6 @@ STATUS_CODES = frozenset(
         "INSUFFICIENT_ACCESS_OR_READONLY", "INVALID_CROSS_REFERENCE_KEY", "INVALID_CURRENCY_ISO",
         "INVALID_FIELD_FOR_INSERT_UPDATE", "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", "InvalidBatch",
         "NUMBER_OUTSIDE_VALID_RANGE", "PROCESSING_HALTED", "STRING_TOO_LONG", "TRANSFER_REQUIRES_READ",
-        "UNABLE_TO_LOCK_ROW", "job_not_found", "never_started", "not_in_results", "several_results", "still_there",
-        "unprocessed",
+        "UNABLE_TO_LOCK_ROW",
     }
 )  # fmt: skip

@@ -12,9 +12,11 @@ import pytest
 
 from airflow_consent_retl.contract import ConfigurationError, Outcome, Outcomes, RowStatus
 from airflow_consent_retl.destinations.http.answer_maps import Entry, by_question, by_trace, rejected_by
-from airflow_consent_retl.destinations.http.bodies import ShapedRows, csv_files, json_body
+from airflow_consent_retl.destinations.http.bodies import ShapedRows, json_body
 from airflow_consent_retl.destinations.http.client import Answer
+from airflow_consent_retl.destinations.http.csv_tables import csv_files
 from airflow_consent_retl.destinations.http.json_api import attributes_of, document_of, next_page, resources
+from airflow_consent_retl.destinations.http.keyed_lines import LineForm, RecordEncoder
 from airflow_consent_retl.destinations.http.options import HttpOptions
 from airflow_consent_retl.destinations.http.responses import ACCEPTED, NOT_FOUND, UnreadableAnswerError, number_in
 from airflow_consent_retl.destinations.http.subscriptions import NO_STATE, SubscriptionRules
@@ -104,10 +106,39 @@ def test_resources_have_their_attributes_and_ids_and_documents_only_the_relation
 
 
 def test_a_file_of_csv_is_cut_before_it_is_too_large_and_each_one_has_the_header() -> None:
-    files = list(csv_files(["a"], [['x"y'], ["\n"], ["zz"]], most_bytes=12))
+    files = list(csv_files(pa.record_batch({"a": ['x"y', "\n", "zz"]}), most_bytes=12))
 
     assert files == [(b'"a"\n"x""y"\n', 1), (b'"a"\n"\n"\n', 1), (b'"a"\n"zz"\n', 1)]
-    assert list(csv_files(["a"], [], most_bytes=12)) == []
+    assert list(csv_files(pa.record_batch({"a": pa.array([], pa.string())}), most_bytes=12)) == []
+
+
+def test_texts_are_the_same_whether_a_column_is_encoded_as_a_whole_or_value_by_value() -> None:
+    texts = ["ann", "", None, "#N/A", "long" * 9, 'Ä\n"', "ann", "bob"]
+    columns = {"key": texts, "ok": [True, False, None, True] * 2, "n": [-1, 0, None, 2**62] * 2}
+    whole = pa.record_batch(columns)
+    # A dictionary has no short way.
+    apart = pa.record_batch({name: column.dictionary_encode() for name, column in zip(columns, whole, strict=True)})
+    form = LineForm(vendor="Acme", empty="#N/A", max_field_characters=30, max_row_characters=60)
+
+    for keep_nulls in (False, True):
+        found, other = (
+            RecordEncoder(form, rows.schema, "key", keep_nulls=keep_nulls).encode(rows) for rows in (whole, apart)
+        )
+        assert (found.keys, found.refused) == (other.keys, other.refused)
+        assert found.lines.owners == other.lines.owners == ["ann", 'Ä\n"', "bob"]
+        assert found.lines.table.to_pylist() == other.lines.table.to_pylist()
+    assert found.refused == {1: "no_key", 2: "no_key", 3: "reserved_text", 4: "row_too_large"}
+    # Of two rows with one key, the last one counts.
+    assert found.lines.table.to_pylist()[0] == {"key": "ann", "ok": "", "n": ""}
+
+
+def test_text_that_is_not_utf_8_has_no_line() -> None:
+    raw = pa.array([b"ann", b"\xff"]).view(pa.string())
+    form = LineForm(vendor="Acme", empty="", max_field_characters=30, max_row_characters=60)
+
+    found = RecordEncoder(form, pa.schema({"key": pa.string()}), "key").encode(pa.record_batch({"key": raw}))
+
+    assert (found.keys, found.refused) == (["ann", None], {1: "not_utf8"})
 
 
 def test_a_number_in_a_header_is_whole_or_none() -> None:

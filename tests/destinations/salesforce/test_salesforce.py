@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from airflow_consent_retl.destinations.salesforce.consent_objects import (
     WITHDRAWN,
     ContactPointTypeConsent,
     IndividualFlags,
+    PartyConsent,
     as_parameters,
 )
 from airflow_consent_retl.destinations.salesforce.destination import SalesforceDestination
@@ -37,8 +39,10 @@ KEY = "Customer_Key__c"
 EMAIL_CONSENT = ContactPointTypeConsent(
     contact_point="Email", field="news", external_id="Consent_Key__c", party=f"Individual:Party.{KEY}"
 )
+USE = PartyConsent(action="Segment", field="profiling", external_id="Consent_Key__c", party=f"Individual:Party.{KEY}")
 FLAGS = IndividualFlags(flags=("HasOptedOutSolicit",), external_id=KEY)
 ANN, BOB = {KEY: "ann", "LastName": "Ann", "Email": "a@x.org"}, {KEY: "bob", "LastName": "Bob", "Email": "b@x.org"}
+TABLES = ["successfulResults", "failedResults", "unprocessedrecords"]
 ACCEPTED = RowStatus.ACCEPTED
 
 
@@ -153,6 +157,43 @@ def test_people_are_told_by_their_own_answers_and_since_when(org: SalesforceOrg)
     assert "news" not in org.of("Contact", KEY)["ann"]
 
 
+def test_a_person_is_told_by_the_uses_of_their_data_too_and_each_ends_with_its_own_answer(org: SalesforceOrg) -> None:
+    individuals(org, "ann")
+    chosen = {"consent_objects": [EMAIL_CONSENT, USE]}
+    sent(table([{**ANN, "news": "OptIn", "profiling": "OptIn"}]), **chosen)
+
+    outcomes = sent(table([{**ANN, "news": "OptIn", "profiling": None}]), **chosen)
+
+    assert statuses(outcomes) == [ACCEPTED]
+    (use,) = org.records["PartyConsent"].values()
+    assert (use["Consent_Key__c"], use["Action"]) == ("ann:Segment", "Segment")
+    assert (use["PrivacyConsentStatus"], use["CaptureSource"]) == ("OptOut", WITHDRAWN)
+    assert use["CaptureDate"] == f"{DECIDED_AT:%Y-%m-%dT%H:%M:%S.000}Z"
+    assert consent_of(org, "ann")["PrivacyConsentStatus"] == "OptIn"
+
+
+def test_a_withdrawal_ends_the_consents_of_every_kind(org: SalesforceOrg) -> None:
+    individuals(org, "ann")
+    rows = table([{**ANN, "news": "OptIn", "profiling": "OptIn"}])
+    chosen = {"consent_objects": [EMAIL_CONSENT, USE], "on_withdrawal": "consent_objects"}
+    sent(rows, **chosen)
+
+    outcomes = removed(["ann"], rows, **chosen)
+
+    assert statuses(outcomes) == [ACCEPTED]
+    told = [*org.records["PartyConsent"].values(), consent_of(org, "ann")]
+    assert [one["PrivacyConsentStatus"] for one in told] == ["OptOut", "OptOut"]
+
+
+def test_a_person_is_not_accepted_while_one_of_their_consents_is_refused(org: SalesforceOrg) -> None:
+    individuals(org, "ann")
+    org.refused = {"ann:Segment"}
+
+    outcomes = sent(table([{**ANN, "news": "OptIn", "profiling": "OptIn"}]), consent_objects=[EMAIL_CONSENT, USE])
+
+    assert statuses(outcomes) == [RowStatus.REJECTED]
+
+
 def test_an_opt_out_of_the_person_survives_and_one_of_ours_ends_when_they_grant_again(org: SalesforceOrg) -> None:
     individuals(org, "ann", "bob")
     rows = table([{**ANN, "news": "OptIn"}, {**BOB, "news": "OptIn"}])
@@ -219,6 +260,26 @@ def test_each_line_of_the_results_finds_its_row_in_any_order(org: SalesforceOrg)
         Outcome(ACCEPTED),
         Outcome(ACCEPTED),
     ]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "tables"),
+    [
+        ({}, TABLES[:1]),
+        ({"refused": {"ann"}}, TABLES),
+        ({"lost": {"ann"}}, TABLES),
+    ],
+)
+def test_what_failed_is_read_unless_the_job_says_that_nothing_did_and_every_line_is_there(
+    org: SalesforceOrg, trouble: dict[str, set[str]], tables: list[str]
+) -> None:
+    for name, keys in trouble.items():
+        setattr(org, name, keys)
+
+    sent(table([ANN, BOB]))
+
+    read = [path.rpartition("/")[2] for method, path in org.calls if method == "GET"]
+    assert [one for one in dict.fromkeys(read) if one in TABLES] == tables
 
 
 def test_a_locked_record_is_tried_again_and_a_code_of_the_row_is_not_shown(org: SalesforceOrg) -> None:
@@ -439,6 +500,12 @@ def test_what_does_not_suit_the_org_is_refused_before_a_row(
         ({"consent_objects": [EMAIL_CONSENT, EMAIL_CONSENT]}, "a contact_point twice"),
         ({"consent_objects": [IndividualFlags(flags=("IsNice",), external_id=KEY)]}, "`IsNice` is no flag"),
         ({"consent_objects": [{"object": "PartyConsent"}]}, "and nothing else"),
+        (
+            {"consent_objects": [USE, replace(USE, action="Target", party="Individual:Party.Key__c")]},
+            "all PartyConsent",
+        ),
+        ({"consent_objects": [replace(USE, action="Mail")]}, "action must be one of CrossDevice"),  # type: ignore[arg-type]
+        ({"consent_objects": [FLAGS, FLAGS]}, "IndividualFlags twice"),
     ],
 )
 def test_wrong_options_are_named(given: dict[str, Any], words: str) -> None:
