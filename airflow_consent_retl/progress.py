@@ -24,7 +24,7 @@ _DIGEST_CHARACTERS = 12
 _QUOTED = r"`[^`\n]+`"
 # Characters that occur in no text: a space that stays, and the begin of a line on which a command continues.
 _SPACE, _CONTINUED = "\0", "\1"
-_COMMANDS = ("`airflow ", "`consent-retl ")
+_COMMANDS = ("`airflow ", "`consent-retl ", "`pip ", "`chmod ")
 
 
 class Log(Protocol):
@@ -76,6 +76,12 @@ def fitted(text: str) -> str:
         inset = line[: len(line) - len(line.lstrip())] + _CONTINUES
         lines += [line] if len(line) <= LINE else _cut(line, inset)
     return "\n".join(lines)
+
+
+def commands_in(text: str) -> list[str]:
+    """Return the commands that stand in backquotes in a text, each once, in order."""
+    quoted: list[str] = re.findall(_QUOTED, text)
+    return list(dict.fromkeys(one.strip("`") for one in quoted if one.startswith(_COMMANDS)))
 
 
 @contextmanager

@@ -73,10 +73,10 @@ def _versions() -> Iterator[Examined]:
         except metadata.PackageNotFoundError:
             # It belongs to an extra that is not installed.
             if need.marker is None:
-                yield Examined(name, "problem", "not installed", f"pip install '{name}{need.specifier}'")
+                yield Examined(name, "problem", "not installed", f"`pip install '{name}{need.specifier}'`")
             continue
         fits = need.specifier.contains(version, prereleases=True)
-        remedy = "" if fits else f"pip install '{name}{need.specifier}'"
+        remedy = "" if fits else f"`pip install '{name}{need.specifier}'`"
         yield Examined(name, "ok" if fits else "problem", version, remedy)
 
 
@@ -103,7 +103,7 @@ def _workspace(workspace: str | None) -> Iterator[Examined]:
 def _private(what: str, path: Path, foreign: int, command: str) -> Examined:
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & foreign:
-        return Examined(what, "problem", f"others may read {path} ({mode:o})", f"{command} {path}")
+        return Examined(what, "problem", f"others may read {path} ({mode:o})", f"`{command} {path}`")
     return Examined(what, "ok", f"{mode:o}")
 
 
@@ -122,7 +122,7 @@ def _ledger(workspace: str | None, ledger_conn_id: str | None) -> Iterator[Exami
     ahead = [str(one.sync) for one in overview if max(one.decided_at or now, one.served_at or now) > now]
     if ahead:
         found = f"times in the future: {', '.join(ahead)}"
-        yield Examined("ledger times", "problem", found, "set the clock right, then: consent-retl reset-times")
+        yield Examined("ledger times", "problem", found, "set the clock right, then: `consent-retl reset-times`")
 
 
 def _clock(ledger_conn_id: str | None) -> Iterator[Examined]:

@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from airflow_consent_retl.progress import LINE
+from airflow_consent_retl.progress import LINE, commands_in
 
 _GAP = 2
 _NARROWEST = 8
@@ -67,7 +67,20 @@ def render(result: Result, form: Form) -> str:
     if form is Form.JSON:
         return json.dumps(result.document, indent=2, default=str)
     parts = parts_of(result.document, result.empty) if result.parts is None else result.parts
-    return "\n\n".join(_part(part, form) for part in parts)
+    text = "\n\n".join(_part(part, form) for part in parts)
+    # Markdown breaks no line.
+    return text if form is Form.MARKDOWN else with_commands(text, "\n".join(map(_source, parts)))
+
+
+def with_commands(shown: str, source: str) -> str:
+    """Return a text with its commands below, each whole on a line of its own, for people to copy.
+
+    Args:
+        shown: the text, in lines that fit.
+        source: the same without its line ends.
+    """
+    commands = commands_in(source)
+    return "\n".join([shown, "", "To copy:", "", *commands]) if commands else shown
 
 
 def parts_of(document: Any, empty: str) -> list[str | Table]:
@@ -128,6 +141,10 @@ def _part(part: str | Table, form: Form) -> str:
     return f"{part.title}\n\n{drawn}" if part.title else drawn
 
 
+def _source(part: str | Table) -> str:
+    return part if isinstance(part, str) else "\n".join(_text(cell) for row in part.rows for cell in row)
+
+
 def _wrapped(line: str) -> str:
     indent = " " * (len(line) - len(line.lstrip()))
     return textwrap.fill(line, LINE, subsequent_indent=indent, break_on_hyphens=False)
@@ -147,7 +164,12 @@ def _plain(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
         return "\n\n".join(_plain(("", ""), list(zip(headers, row, strict=True))) for row in cells)
     columns = list(zip(headers, *cells, strict=True))
     # tabulate makes a column at least this much wider than its heading.
-    widths = _widths([max([len(head) + _GAP, *map(len, _lines(rows))]) for head, *rows in columns])
+    natural = [max([len(head) + _GAP, *map(len, _lines(rows))]) for head, *rows in columns]
+    narrowest = [
+        max(_NARROWEST, *(len(word) + _GAP for word in head.split()), *map(len, _words(rows)), 0)
+        for head, *rows in columns
+    ]
+    widths = _widths(natural, narrowest)
     folded = [[_folded(cell, width) for cell, width in zip(row, widths, strict=True)] for row in cells]
     align = ["right" if any(column[1:]) and all(map(_NUMBER.fullmatch, column[1:])) else "left" for column in columns]
     titles = [_folded(name, width - _GAP) for name, width in zip(headers, widths, strict=True)] if any(headers) else []
@@ -160,11 +182,20 @@ def _lines(cells: Sequence[str]) -> list[str]:
     return [line for cell in cells for line in cell.split("\n")]
 
 
-def _widths(natural: list[int]) -> list[int]:
-    """Return the widths of columns that fit into a line: the widest ones give way."""
+def _words(cells: Sequence[str]) -> list[str]:
+    return [word for cell in cells for word in cell.split()]
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + _GAP * (len(widths) - 1)
+
+
+def _widths(natural: Sequence[int], narrowest: Sequence[int]) -> list[int]:
+    """Return the widths of columns that fit into a line: the widest ones give way, and no word is broken if it fits."""
     widths = list(natural)
-    while sum(widths) + _GAP * (len(widths) - 1) > LINE:
-        widths[widths.index(max(widths))] -= 1
+    while _total(widths) > LINE:
+        wide = [index for index, width in enumerate(widths) if width > narrowest[index]] or range(len(widths))
+        widths[max(wide, key=lambda index: widths[index])] -= 1
     return widths
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from airflow_consent_retl.cli.shown import Form, Result, render
+from airflow_consent_retl.cli.shown import Form, Result, render, with_commands
 from airflow_consent_retl.errors import ConsentRetlError
 from airflow_consent_retl.progress import fitted
 
@@ -77,7 +77,8 @@ def _command(function: Callable[..., Result]) -> Callable[..., None]:
         try:
             result = _run(function, given)
         except _RefusedError as refused:
-            print(fitted(str(refused)), file=sys.stderr)  # noqa: T201 - a command's output
+            message = str(refused)
+            print(with_commands(fitted(message), message), file=sys.stderr)  # noqa: T201 - a command's output
             raise typer.Exit(2) from None
         print(render(result, form))  # noqa: T201 - a command's output
         raise typer.Exit(result.code)

@@ -40,7 +40,7 @@ def sql_hook(conn_id: str, hook_params: Mapping[str, Any] | None = None) -> DbAp
         hook = _hook(connection, dict(hook_params or {}))
     except (AirflowException, ImportError):
         extra = database_of(connection.conn_type).extra
-        remedy = f"pip install 'airflow-consent-retl[{extra}]'" if extra else "install its provider"
+        remedy = f"`pip install 'airflow-consent-retl[{extra}]'`" if extra else "install its provider"
         raise ConfigurationError(
             f"connection `{conn_id}` is of type `{connection.conn_type}`, whose hook is not installed: {remedy}"
         ) from None

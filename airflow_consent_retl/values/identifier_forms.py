@@ -72,7 +72,7 @@ def phone_forms(region: str | None) -> tuple[Form, Form]:
         import phonenumbers
     except ImportError:
         raise ConfigurationError(
-            "phone numbers need the library `phonenumbers`: pip install 'airflow-consent-retl[phone]'"
+            "phone numbers need the library `phonenumbers`: `pip install 'airflow-consent-retl[phone]'`"
         ) from None
     if region is not None and region not in phonenumbers.SUPPORTED_REGIONS:
         raise ConfigurationError("phone_region must be a region such as `DE`: two capital letters of ISO 3166-1")

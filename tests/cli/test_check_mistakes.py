@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,8 @@ def shown(run: Run, place: str) -> dict[str, str]:
     assert (document.code, text.code) == (1, 1)
     found = {f"{one['task']}: {one['path']}": one["message"] for one in document.document["findings"]}
     assert max(map(len, text.out.splitlines())) <= 110
+    commands = {command for one in found.values() for command in re.findall("`((?:airflow|consent-retl) [^`]*)`", one)}
+    assert commands <= {*text.out.splitlines()}
     words = "".join(text.out.split())
     assert [one for one in found.values() if not all(part in words for part in one.split())] == []
     return found

@@ -63,7 +63,7 @@ class GoogleDataManagerHook(BaseHook):
             from google.api_core.gapic_v1.client_info import ClientInfo
         except ImportError:
             raise ConfigurationError(
-                "the Data Manager client is not installed: pip install 'airflow-consent-retl[google]'"
+                "the Data Manager client is not installed: `pip install 'airflow-consent-retl[google]'`"
             ) from None
         for name in _PAYLOAD_LOGGERS:
             logging.getLogger(name).setLevel(logging.INFO)
