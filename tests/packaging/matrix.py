@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
-PYTHONS = ("3.11", "3.12", "3.13")
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 CONSTRAINTS = ("constraints.txt", "constraints-3.1.8.txt")
 # No database server, no vendor's client, no Airflow process.
 TESTS = ("consent", "values", "storage", "migration", "changes", "test_imports.py", "test_provider_info.py")
