@@ -6,6 +6,7 @@ The branch answers one question: is a retry worth it?
     ├── PermanentError               never: a person has to change something
     │   ├── PolicyError              the policy, the consent mapping or a request for them; all problems at once
     │   ├── ConfigurationError       an operator's parameters, a connection, a field mapping
+    │   │   └── OptionsError         the values of options, all problems at once
     │   ├── ModelError               the model's query, its columns or its primary key
     │   ├── RefusedError             the input of a load is not what a filter permitted
     │   ├── OvertakenError           a newer run delivered: the task is skipped
@@ -67,6 +68,14 @@ class PolicyError(PermanentError):
 
 class ConfigurationError(PermanentError):
     """A parameter, a connection or a field mapping is wrong."""
+
+
+class OptionsError(ConfigurationError):
+    """Options have wrong values. `problems` contains every problem; a path is the name of an option, or leads to it."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(one.message for one in self.problems))
 
 
 class ModelError(PermanentError):

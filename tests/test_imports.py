@@ -100,6 +100,7 @@ def test_importing_every_name_loads_nothing_of_other_projects() -> None:
 BELOW_THE_OPERATORS = {
     "compat",
     "contract",
+    "contract.checked_options",
     "contract.parameter_class",
     "contract.spec",
     "contract.tagged_parameters",

@@ -25,8 +25,9 @@ from airflow_consent_retl.operators.consent import ConsentFilterOperator
 from airflow_consent_retl.operators.extract import ExtractModelOperator
 from airflow_consent_retl.operators.import_errors import import_failures
 from airflow_consent_retl.operators.load import LoadOperator
-from airflow_consent_retl.operators.parsed_tasks import check_against, kind_of, known_parameters
+from airflow_consent_retl.operators.parsed_tasks import check_against, kind_of, known_parameters, mapped_parameters
 from airflow_consent_retl.operators.removing_load import removing_load
+from airflow_consent_retl.operators.spec_load import SpecLoadOperator, known_options, parameters_of
 from airflow_consent_retl.operators.withdraw import PropagateWithdrawalsOperator
 
 if TYPE_CHECKING:
@@ -118,6 +119,13 @@ class _DagCheck:
         with findings.at("policy"):
             loaded = self.policies.of(parameters.get("policy"))
             check_against(loaded, task, parameters)
+        kind = kind_of(task)
+        if issubclass(kind, SpecLoadOperator):
+            spec_class = kind.spec_class
+            expanded = mapped_parameters(task)
+            without = parameters_of(spec_class) if expanded is None else expanded
+            for problem in spec_class.wrong_options(known_options(spec_class, parameters, without=without)):
+                findings.note("problem", problem.path, problem.message)
 
     def _policy(self, declared: Any, findings: TaskFindings) -> LoadedPolicy | None:
         with findings.at("policy"):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_consent_retl.consent import plan_consent
 from airflow_consent_retl.consent.destination_binding import DestinationUse
+from airflow_consent_retl.hooks.lookups import connection_named
 from airflow_consent_retl.operators.bindings import check_destinations, mapping_in_force, use_of_load
 
 if TYPE_CHECKING:
@@ -66,15 +67,21 @@ def check_load(
     if destinations is not None:
         with findings.at(f"destination={load.destination}"):
             check_made_for(load.destination, destinations)
-    with findings.at("settings"):
-        load.sync_settings()
+    wrong = load.wrong_options()
+    for problem in wrong:
+        findings.note("problem", problem.path, problem.message)
     fields = _checked_fields(load, loaded, model, findings)
     if not connects:
         findings.note("unchecked", "target", "connection and target are not checked without a connection")
         return
     destination: Destination | None = None
-    with findings.at(f"conn_id={getattr(load, 'conn_id', '')}"):
-        destination = load.build_destination()
+    name, conn_id = _connection_of(load)
+    with findings.at(f"{name}={conn_id}"):
+        if not wrong:
+            destination = load.build_destination()
+        elif conn_id:
+            # No destination is made of wrong options; its connection may be wrong too.
+            connection_named(conn_id)
     if destination is None:
         return
     with findings.at("target"):
@@ -87,6 +94,13 @@ def check_load(
     if fields is not None and model is not None and model.schema is not None:
         with findings.at("target"):
             _check_target(load, destination, model, model.schema, fields)
+
+
+def _connection_of(load: Any) -> tuple[str, str]:
+    """Return the parameter of the destination's connection, and the connection; empty where it has none."""
+    names = [name for name in getattr(load.spec_class, "templated", ()) if name.endswith("conn_id")]
+    name = names[0] if names else "conn_id"
+    return name, str(getattr(load, name, ""))
 
 
 def _checked_fields(

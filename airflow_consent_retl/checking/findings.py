@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
-from airflow_consent_retl.errors import ConsentRetlError, PolicyError
+from airflow_consent_retl.errors import ConsentRetlError, OptionsError, PolicyError
 from airflow_consent_retl.hooks.outside_of_tasks import missing_in_words
 
 Kind = Literal["problem", "warning", "unchecked"]
@@ -70,5 +70,8 @@ class TaskFindings:
         except PolicyError as error:
             for problem in error.problems:
                 self.note("problem", problem.path, problem.message)
+        except OptionsError as error:
+            for problem in error.problems:
+                self.note("problem", f"{path}.{problem.path}", problem.message)
         except ConsentRetlError as error:
             self.note("problem", path, str(error))

@@ -5,13 +5,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
+from airflow_consent_retl.contract.checked_options import CheckedOptions
+
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Destination
     from airflow_consent_retl.contract.pruned import Pruned
 
 
-class DestinationSpec(ABC):
+class DestinationSpec(CheckedOptions, ABC):
     """The checked parameters of a destination: a frozen dataclass that knows how to build it.
+
+    Its rules are declared: see `CheckedOptions`. They are checked when the DAG file is parsed, by `consent-retl check`,
+    and when the destination is built.
 
     An operator makes one from its own parameters, so the names and defaults are the same. The operator's module
     imports it, so importing it must be cheap: `build` imports the destination.
@@ -20,10 +25,11 @@ class DestinationSpec(ABC):
         templated: the parameters in which Airflow renders templates.
         internal: the parameters that the operator does not offer: for tests, and for those who build destinations
             themselves.
+        reads_templates: whether the checks take templates that are not rendered for the values that they will be.
     """
 
-    templated: ClassVar[tuple[str, ...]] = ()
     internal: ClassVar[frozenset[str]] = frozenset()
+    reads_templates: ClassVar[bool] = False
 
     @abstractmethod
     def build(self) -> Destination:

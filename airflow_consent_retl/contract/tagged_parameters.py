@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, TypeVar
 
-from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.errors import OptionsError, Problem
 
 Tagged = TypeVar("Tagged")
 
@@ -18,23 +18,23 @@ def as_tagged(objects: Iterable[Any], kinds: Mapping[str, Any]) -> list[dict[str
 
 
 def of_tagged(
-    given: Iterable[Tagged | Mapping[str, Any]], kinds: Mapping[str, Callable[..., Tagged]], *, words: str
+    given: Iterable[Tagged | Mapping[str, Any]], kinds: Mapping[str, Callable[..., Tagged]], *, option: str, words: str
 ) -> list[Tagged]:
     """Return the objects, also from what `as_tagged` returned.
 
     Raises:
-        ConfigurationError: one is none of these types, with these words.
+        OptionsError: one is none of these types, with these words about the option.
     """
     found: list[Tagged] = []
     for one in given:
         if not isinstance(one, Mapping):
             if type(one) not in kinds.values():
-                raise ConfigurationError(words)
+                raise OptionsError([Problem(option, words)])
             found.append(one)
             continue
         try:
             values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in one.items()}
             found.append(kinds[values.pop("object")](**values))
         except (KeyError, TypeError, ValueError):
-            raise ConfigurationError(words) from None
+            raise OptionsError([Problem(option, words)]) from None
     return found

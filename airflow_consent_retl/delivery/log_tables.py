@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-    from airflow_consent_retl.databases.tables.writer import TableName, TableWriter
+    from airflow_consent_retl.databases.tables.table_name import TableName
+    from airflow_consent_retl.databases.tables.writer import TableWriter
     from airflow_consent_retl.delivery.ledger import Ledger
     from airflow_consent_retl.delivery.ledger.run_records import RunRecord
 

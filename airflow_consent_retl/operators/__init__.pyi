@@ -13,7 +13,8 @@ from airflow_consent_retl.destinations.declared.operator import (
     LoadToDeclaredHttpOperator as _LoadToDeclaredHttpOperator,
 )
 from airflow_consent_retl.destinations.declared.options import Parameter
-from airflow_consent_retl.destinations.files.operator import LoadToFilesOperator as LoadToFilesOperator
+from airflow_consent_retl.destinations.files.operator import LoadToFilesOperator as _LoadToFilesOperator
+from airflow_consent_retl.destinations.files.options import Compression, Format, Nulls
 from airflow_consent_retl.destinations.google_customer_match.operator import (
     LoadToGoogleCustomerMatchOperator as _LoadToGoogleCustomerMatchOperator,
 )
@@ -119,6 +120,24 @@ class LoadToDeclaredHttpOperator(_LoadToDeclaredHttpOperator):
         max_retry_s: float = 300,
         declaration: DestinationDeclaration,
         parameters: Mapping[str, Parameter] | None = None,
+        **kwargs: Any,
+    ) -> None: ...
+
+class LoadToFilesOperator(_LoadToFilesOperator):
+    path: str
+    def __init__(
+        self,
+        *,
+        path: str,
+        format: Format = "parquet",
+        keep_versions: int | None = 1,
+        keep_versions_days: float | None = None,
+        part_rows: int = 1000000,
+        batch_rows: int = 65536,
+        compression: Compression = "zstd",
+        nulls: Nulls = "null",
+        null_text: str = "",
+        escape_formulas: bool = True,
         **kwargs: Any,
     ) -> None: ...
 

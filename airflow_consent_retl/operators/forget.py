@@ -114,6 +114,8 @@ class ForgetOperator(ConsentRetlOperator):
         workspace: str | None = None,
         **kwargs: Any,
     ) -> None:
+        from airflow_consent_retl.operators.removing_load import check_loads
+
         super().__init__(**kwargs)
         self.ids = ids
         self.file = file
@@ -131,6 +133,7 @@ class ForgetOperator(ConsentRetlOperator):
         self.lease_wait_s = lease_wait_s
         self.ledger_conn_id = ledger_conn_id
         self.workspace = workspace
+        check_loads({f"loads[{name!r}]": load for name, load in (loads or {}).items()})
 
     @property
     def _messages(self) -> TaskLog:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from airflow.sdk import XComArg
 
 from airflow_consent_retl.compat import conf
-from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError
+from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError, OptionsError, Problem
 from airflow_consent_retl.fields.field_values import check_answers_written, check_values
 from airflow_consent_retl.operators.assets import note_counts, outlets_of
 from airflow_consent_retl.operators.base_operator import ConsentRetlOperator
@@ -210,13 +210,40 @@ class LoadOperator(LineageMethods, ConsentRetlOperator):
         self.ledger_conn_id = ledger_conn_id
         self.workspace = workspace
         check_one_load(self, LoadOperator)
-        if isinstance(fields, Mapping):
-            check_values(fields, nested=self.nests_fields)
-            check_answers_written(fields, write)
+        self._check_at_parse()
         self.policy_digest: str | None = None
         self._columns: tuple[Column, ...] = ()
         self._assets = outlets_of(model_of(permitted), destination)
         self.outlets.extend(self._assets)
+
+    def wrong_options(self) -> list[Problem]:
+        """Return every error in the parameters of every load, as far as their values are known; contacts nothing.
+
+        A subclass adds the errors in its own.
+        """
+        from airflow_consent_retl.operators.load_settings import wrong_settings
+
+        wrong = wrong_settings(self)
+        if isinstance(self.fields, Mapping):
+            try:
+                check_values(self.fields, nested=self.nests_fields)
+                check_answers_written(self.fields, self.write)
+            except ConfigurationError as error:
+                wrong.append(Problem("fields", str(error)))
+        return wrong
+
+    def check_options(self) -> None:
+        """Check the parameters, as far as their values are known; contacts nothing.
+
+        Raises:
+            OptionsError: the message names every error.
+        """
+        if wrong := self.wrong_options():
+            raise OptionsError(wrong)
+
+    def _check_at_parse(self) -> None:
+        """Check the parameters of every load; those of a subclass are not known yet."""
+        self.check_options()
 
     def destination_spec(self) -> DestinationSpec | None:
         """Return the destination's parameters, their templates rendered; None: they alone do not build it.

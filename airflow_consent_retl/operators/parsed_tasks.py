@@ -154,6 +154,12 @@ def kind_of(task: Any) -> type:
     return kind
 
 
+def mapped_parameters(task: Any) -> list[str] | None:
+    """Return the parameters over which a task is expanded; None: any of them, since a run has the dictionaries."""
+    expanded = getattr(getattr(task, "expand_input", None), "value", None)
+    return [*expanded] if isinstance(expanded, Mapping) else None
+
+
 def _is_mapped(task: Any, name: str) -> bool:
     """Return whether a parameter gets a value for each mapped task, or may get one."""
     expanded = getattr(getattr(task, "expand_input", None), "value", None)

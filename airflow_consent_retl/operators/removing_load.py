@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.errors import ConfigurationError, OptionsError, Problem
 from airflow_consent_retl.fields.field_values import answers_in
 from airflow_consent_retl.near import suggestion
 from airflow_consent_retl.operators.bindings import use_of_load, use_of_parameters
 from airflow_consent_retl.operators.load import LoadOperator
+from airflow_consent_retl.operators.spec_load import known_options
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -118,6 +119,8 @@ def from_parameters(load: object, destination: str, *, render: Callable[[Any], A
         for name, value in parameters.items()
         if name in inspect.signature(spec_class).parameters
     }
+    if wrong := spec_class.wrong_options(known_options(spec_class, own)):
+        raise OptionsError(wrong)
 
     @cache
     def spec() -> DestinationSpec:
@@ -136,6 +139,27 @@ def from_parameters(load: object, destination: str, *, render: Callable[[Any], A
         shares_target_with=tuple(parameters.get("shares_target_with", ())),
         answers=_told(render(parameters.get("fields"))),
     )
+
+
+def check_loads(loads: Mapping[str, object]) -> None:
+    """Check the parameters of loads when a DAG file is parsed, as far as they alone determine the destinations.
+
+    Args:
+        loads: by the parameter, such as `loads['crm']`.
+
+    Raises:
+        OptionsError: the message names every error of all loads.
+    """
+    wrong: list[Problem] = []
+    for path, load in loads.items():
+        try:
+            from_parameters(load, "", render=lambda value: value)
+        except OptionsError as error:
+            wrong += [Problem(f"{path}.{one.path}", f"{path}: {one.message}") for one in error.problems]
+        except ConfigurationError as error:
+            wrong.append(Problem(path, f"{path}: {error}"))
+    if wrong:
+        raise OptionsError(wrong)
 
 
 def _told(fields: object) -> tuple[str, ...]:

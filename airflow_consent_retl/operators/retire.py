@@ -74,6 +74,8 @@ class RetireSyncOperator(ConsentRetlOperator):
         workspace: str | None = None,
         **kwargs: Any,
     ) -> None:
+        from airflow_consent_retl.operators.removing_load import check_loads
+
         super().__init__(**kwargs)
         self.model = model
         self.destination = destination
@@ -85,6 +87,7 @@ class RetireSyncOperator(ConsentRetlOperator):
         self.lease_wait_s = lease_wait_s
         self.ledger_conn_id = ledger_conn_id
         self.workspace = workspace
+        check_loads({"load": load})
 
     def run(self, context: Context) -> dict[str, int]:
         """Remove everyone, and return how many."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow_consent_retl.errors import ConfigurationError, OptionsError, Problem
 from airflow_consent_retl.operators.load import LoadOperator
+from airflow_consent_retl.operators.parsed_tasks import is_known
 
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.spec import DestinationSpec
@@ -41,6 +43,8 @@ class SpecLoadOperator(LoadOperator):
         super().__init__(**kwargs)
         for name in self.spec_class.templated:
             setattr(self, name, own[name])
+        self._own: Mapping[str, Any] = own
+        self.check_options()
         self._own = self.checked(own)
 
     @property
@@ -61,10 +65,49 @@ class SpecLoadOperator(LoadOperator):
         """
         return own
 
+    def wrong_options(self) -> list[Problem]:
+        """Return every error in the parameters and fields, as far as their values are known; contacts nothing."""
+        own = self._rendered
+        wrong = super().wrong_options() + self.spec_class.wrong_options(known_options(self.spec_class, own))
+        try:
+            self.checked(own)
+        except OptionsError as error:
+            wrong += error.problems
+        except ConfigurationError as error:
+            wrong.append(Problem("fields", str(error)))
+        # A rule of the options may be one of `checked`, too.
+        return list({one.message: one for one in reversed(wrong)}.values())[::-1]
+
+    def _check_at_parse(self) -> None:
+        """Nothing: the spec's parameters are checked with those of every load, all at once."""
+
+    @property
+    def _rendered(self) -> Mapping[str, Any]:
+        return {**self._own, **{name: getattr(self, name) for name in self.spec_class.templated}}
+
     def destination_spec(self) -> DestinationSpec:
         """Return the destination's parameters, with their templates rendered."""
-        rendered = {name: getattr(self, name) for name in self.spec_class.templated}
-        return self.spec_class(**self.checked({**self._own, **rendered}))
+        return self.spec_class(**self.checked(self._rendered))
+
+
+def known_options(
+    spec_class: type[DestinationSpec], given: Mapping[str, Any], *, without: Collection[str] = ()
+) -> dict[str, Any]:
+    """Return the parameters of a spec whose values are known: they are no templates, and no outputs of tasks.
+
+    Args:
+        spec_class: of the destination.
+        given: by name; what the spec does not have is left out, and what is not given has its default.
+        without: the names of those that are not given, and are not known.
+    """
+    every = inspect.signature(spec_class).parameters
+    defaults = {
+        name: one.default for name, one in every.items() if one.default is not one.empty and name not in without
+    }
+    values = {**defaults, **{name: value for name, value in given.items() if name in every}}
+    if spec_class.reads_templates:
+        return values
+    return {name: value for name, value in values.items() if name not in spec_class.templated or is_known(value)}
 
 
 def parameters_of(spec_class: type[DestinationSpec]) -> dict[str, inspect.Parameter]:

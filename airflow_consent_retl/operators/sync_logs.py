@@ -92,7 +92,7 @@ class SyncLogsOperator(ConsentRetlOperator):
 
     def run(self, context: Context) -> dict[str, int]:
         """Write, and return the numbers of rows."""
-        from airflow_consent_retl.databases.tables.writer import TableName
+        from airflow_consent_retl.databases.tables.table_name import TableName
         from airflow_consent_retl.delivery.log_tables import LogTableNames, write_sync_logs
         from airflow_consent_retl.hooks.ledgers import open_ledger
         from airflow_consent_retl.hooks.sql import sql_hook

@@ -16,7 +16,7 @@ from sqlglot import exp
 from airflow_consent_retl.contract.destination import Batch, Load, WriteMode
 from airflow_consent_retl.contract.outcomes import Outcomes, RowStatus
 from airflow_consent_retl.databases.registry import database_of
-from airflow_consent_retl.databases.tables.writer import TableName
+from airflow_consent_retl.databases.tables.table_name import TableName
 from airflow_consent_retl.destinations.sql_table.destination import SqlTableDestination
 from airflow_consent_retl.destinations.sql_table.options import SqlTableOptions
 from airflow_consent_retl.errors import ConfigurationError

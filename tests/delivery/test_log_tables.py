@@ -15,7 +15,7 @@ from support.databases import Database
 from support.noted_runs import a_load, withdrawals
 from support.snowflake_server import Snowflake
 
-from airflow_consent_retl.databases.tables.writer import TableName
+from airflow_consent_retl.databases.tables.table_name import TableName
 from airflow_consent_retl.delivery.ledger import Ledger
 from airflow_consent_retl.delivery.ledger.run_records import COUNTS, RunRecord, RunState
 from airflow_consent_retl.delivery.log_rows import COUNTS_BY_CODE, LAGS, RUNS

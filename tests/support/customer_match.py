@@ -12,11 +12,9 @@ from google.ads.datamanager_v1 import IngestionServiceClient
 from support.data_manager_server import DataManager
 
 from airflow_consent_retl.contract.destination import Batch
+from airflow_consent_retl.destinations.data_manager.accounts import google_target
 from airflow_consent_retl.destinations.data_manager.data_manager_hook import GoogleDataManagerHook
-from airflow_consent_retl.destinations.google_customer_match.audience import (
-    CustomerMatchOptions,
-    customer_match_audience,
-)
+from airflow_consent_retl.destinations.google_customer_match.audience import CustomerMatchOptions
 from airflow_consent_retl.destinations.google_customer_match.destination import GoogleCustomerMatchDestination
 
 if TYPE_CHECKING:
@@ -46,9 +44,7 @@ def destination_of(
     settings |= {"requests_per_minute": 100_000, **options}
     return GoogleCustomerMatchDestination(
         lambda: client_of(google),
-        customer_match_audience(
-            audience_id="42", operating_account="123-456-7890", login_account="987", linked_account=None
-        ),
+        google_target("audience", "42", operating_account="123-456-7890", login_account="987", linked_account=None),
         CustomerMatchOptions(**settings),
         consent_granted=consent_granted,
         pace=pace,

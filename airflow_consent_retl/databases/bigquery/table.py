@@ -23,7 +23,6 @@ from airflow_consent_retl.databases.tables.writer import (
     ConnectionLostError,
     Family,
     RowRefusedError,
-    TableName,
     TableTarget,
     TargetColumn,
     family,
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.databases.fence import Stage
     from airflow_consent_retl.databases.tables.merge_statements import Rows
     from airflow_consent_retl.databases.tables.removal_marks import MarkKind
+    from airflow_consent_retl.databases.tables.table_name import TableName
 
 _TYPE = re.compile(r"(?P<name>\w+)(?:\((?P<first>\d+)(?:, (?P<second>\d+))?\))?")
 # https://docs.cloud.google.com/bigquery/docs/reference/standard-sql/data-types#decimal_types (not read again): digits

@@ -29,7 +29,6 @@ from airflow_consent_retl.databases.tables.writer import (
     Nulls,
     Refused,
     RowRefusedError,
-    TableName,
     TableTarget,
     TableWriter,
     TargetColumn,
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.contract.destination import Load
     from airflow_consent_retl.databases.tables.removal_marks import Mark
+    from airflow_consent_retl.databases.tables.table_name import TableName
 
 _CODES = (
     ("NOT NULL", "not_null"),

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from airflow_consent_retl.databases.tables.removal_marks import Mark, MarkKind
+    from airflow_consent_retl.databases.tables.table_name import TableName
     from airflow_consent_retl.databases.tables.write_rules import WriteRules
-    from airflow_consent_retl.databases.tables.writer import TableName, TableTarget
+    from airflow_consent_retl.databases.tables.writer import TableTarget
 
 # The name of a batch, and of its column with the position of each row or person. A batch of people has the key as `id`.
 BATCH, POSITION = "_consent_retl_batch", "_consent_retl_position"

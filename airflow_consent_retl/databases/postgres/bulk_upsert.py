@@ -18,8 +18,8 @@ from airflow_consent_retl.databases.tables.statements import UpsertStatement, qu
 if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import DDLCompiler
 
+    from airflow_consent_retl.databases.tables.table_name import TableName
     from airflow_consent_retl.databases.tables.write_rules import WriteRules
-    from airflow_consent_retl.databases.tables.writer import TableName
 
 _TABLE = "consent_retl_batch"
 

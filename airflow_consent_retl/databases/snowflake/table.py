@@ -21,7 +21,6 @@ from airflow_consent_retl.databases.tables.writer import (
     ConnectionLostError,
     Family,
     RowRefusedError,
-    TableName,
     TableTarget,
     TargetColumn,
     family,
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.databases.staging import StagingTable
     from airflow_consent_retl.databases.tables.merge_statements import Rows
     from airflow_consent_retl.databases.tables.removal_marks import MarkKind
+    from airflow_consent_retl.databases.tables.table_name import TableName
 
 # The effect of a statement must not depend on the account's or user's defaults.
 # https://docs.snowflake.com/en/sql-reference/parameters (not read again)

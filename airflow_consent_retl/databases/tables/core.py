@@ -41,7 +41,6 @@ from airflow_consent_retl.databases.tables.writer import (
     NOT_STORED,
     Nulls,
     Refused,
-    TableName,
     TableTarget,
     TableWriter,
     UnprovenError,
@@ -58,6 +57,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
     from airflow_consent_retl.contract.destination import Load
+    from airflow_consent_retl.databases.tables.table_name import TableName
 
 T = TypeVar("T")
 

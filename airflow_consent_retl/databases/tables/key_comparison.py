@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.databases.tables.writer import TableName, TargetColumn
+    from airflow_consent_retl.databases.tables.table_name import TableName
+    from airflow_consent_retl.databases.tables.writer import TargetColumn
 
 # Texts that some databases take for equal, and what differs in them.
 _PAIRS = (

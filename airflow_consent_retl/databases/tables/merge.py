@@ -34,7 +34,6 @@ from airflow_consent_retl.databases.tables.writer import (
     Nulls,
     Refused,
     RowRefusedError,
-    TableName,
     TableTarget,
     TableWriter,
     UnprovenError,
@@ -59,6 +58,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.databases.staging import Kind, StagingTable
     from airflow_consent_retl.databases.tables.merge_statements import Rows
     from airflow_consent_retl.databases.tables.removal_marks import Mark, MarkKind
+    from airflow_consent_retl.databases.tables.table_name import TableName
 
 # The table of a batch is named like a workspace's tables, so that a person finds all of them in one way.
 _KIND: Kind = "batch"

@@ -6,19 +6,15 @@ A trigger, a rule or a policy may swallow a statement without an error, and a co
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from airflow_consent_retl.databases.tables.statements import KEYS_AT_ONCE, is_one_of, quoted, table_clause
-from airflow_consent_retl.databases.tables.writer import (
-    KEY_CHANGED,
-    NOT_CLEARED,
-    NOT_REMOVED,
-    NOT_STORED,
-    Refused,
-    TableName,
-)
+from airflow_consent_retl.databases.tables.writer import KEY_CHANGED, NOT_CLEARED, NOT_REMOVED, NOT_STORED, Refused
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.databases.tables.table_name import TableName
 
 # The position of a row or of a person in their batch, and the key as it was bound.
 Keyed = Sequence[tuple[int, object]]

@@ -13,8 +13,8 @@ from sqlalchemy.sql.elements import quoted_name
 
 if TYPE_CHECKING:
     from airflow_consent_retl.databases.tables.dialects import TableDialect
+    from airflow_consent_retl.databases.tables.table_name import TableName
     from airflow_consent_retl.databases.tables.write_rules import WriteRules
-    from airflow_consent_retl.databases.tables.writer import TableName
 
 # Oracle accepts at most 1,000 values in one list, SQL Server 2,100 parameters in one statement.
 KEYS_AT_ONCE = 500

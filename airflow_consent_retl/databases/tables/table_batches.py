@@ -6,6 +6,7 @@ Contains no SQL; the table writer does.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
@@ -13,11 +14,13 @@ from airflow_consent_retl.databases.tables.writer import (
     BusyError,
     ConnectionLostError,
     RowRefusedError,
-    TableName,
     TableWriter,
     UnprovenError,
 )
 from airflow_consent_retl.errors import DestinationUnavailableError
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.databases.tables.table_name import TableName
 
 _TRIES = 5
 _LONGEST_PAUSE_S = 5.0

@@ -5,11 +5,10 @@ The checks are the same for all databases. This module runs no SQL.
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Self, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import pyarrow as pa
 
@@ -19,6 +18,7 @@ from airflow_consent_retl.near import suggestion
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Load
     from airflow_consent_retl.databases.tables.removal_marks import Mark
+    from airflow_consent_retl.databases.tables.table_name import TableName
 
 Nulls = Literal["overwrite", "keep"]
 Family = Literal[
@@ -53,7 +53,6 @@ NOT_STORED, KEY_CHANGED, NOT_VISIBLE, NOT_REMOVED = "not_stored", "key_changed",
 NOT_CLEARED = "not_cleared"
 # Of a row that is only updated: no row has its key.
 NO_ROW = "no_row"
-_NAME = re.compile(r'(?:"((?:[^"]|"")+)"|([^".][^.]*))')
 
 
 class RowRefusedError(Exception):
@@ -94,38 +93,6 @@ class UnprovenError(Exception):
         super().__init__(f"{len(codes)} rows are not as they should be")
         self.codes = codes
         self.applied = applied
-
-
-@dataclass(frozen=True, slots=True)
-class TableName:
-    """A table, in the connection's default schema unless `schema` is set. It is always quoted, so case counts."""
-
-    name: str
-    schema: str | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Parse `people`, `crm.people`, or `"a.b"."c"` for names that contain a dot.
-
-        Raises:
-            ConfigurationError: the text has another form, or contains NUL.
-        """
-        parts, rest = [], text
-        while match := _NAME.match(rest):
-            parts.append(match[1].replace('""', '"') if match[1] else match[2])
-            rest = rest[match.end() :]
-            if not rest.startswith("."):
-                break
-            rest = rest[1:] or "."
-        if rest or not 1 <= len(parts) <= 2 or "\0" in text:
-            raise ConfigurationError(
-                f"`{text!a}` names no table: write `table` or `schema.table`, with double quotes around a name that "
-                "holds a dot"
-            )
-        return cls(parts[-1], parts[0] if len(parts) == 2 else None)
-
-    def __str__(self) -> str:
-        return self.name if self.schema is None else f"{self.schema}.{self.name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

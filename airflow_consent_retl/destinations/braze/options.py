@@ -49,7 +49,7 @@ class BrazeOptions(HttpOptions):
     request_rows: ClassVar[tuple[int, str]] = (MOST_ROWS, f"Braze takes at most {MOST_ROWS} objects in a request")
     counts: ClassVar[tuple[str, ...]] = ("requests_per_3_s", "exports_per_minute")
     withdrawals: ClassVar[Mapping[str, str]] = WITHDRAWAL_CHOICES
-    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"identifier": get_args(BrazeIdentifier)}
+    choices: ClassVar[Mapping[str, tuple[str | None, ...]]] = {"identifier": get_args(BrazeIdentifier)}
     needed: ClassVar[Mapping[tuple[str, str], str]] = {("identifier", "user_alias"): "alias_label"}
     companions: ClassVar[Mapping[str, str]] = {"clear_attribute": "withdrawn_attributes", "unsubscribe": "unsubscribes"}
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from airflow_consent_retl.contract.parameter_class import parameter_class
 from airflow_consent_retl.destinations.declared.options import DeclaredSpec
@@ -19,6 +20,7 @@ class CustomerioSpec(DeclaredSpec):
     """The parameters of the operator, of the same names."""
 
     templated: ClassVar[tuple[str, ...]] = ("conn_id", "workspace_id", "segment_id")
+    choices: ClassVar[Mapping[str, tuple[str | None, ...]]] = {"known_by": get_args(CustomerioId)}
     destination: ClassVar[str] = "airflow_consent_retl.destinations.customerio.destination.CustomerioDestination"
 
     workspace_id: int | str

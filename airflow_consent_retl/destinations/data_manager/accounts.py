@@ -6,8 +6,6 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from airflow_consent_retl.errors import ConfigurationError
-
 OVER_QUOTA = "resource_exhausted"
 """The API's own code, also where the pace delays a call too long."""
 
@@ -52,55 +50,52 @@ def google_target(
     operating_account: Account,
     login_account: Account | None,
     linked_account: Account | None,
-    types: Collection[str],
-    wrong: list[str],
 ) -> GoogleTarget:
-    """Check the accounts, and return a target.
+    """Return a target.
 
     Args:
         noun: what it is.
-        number: its checked number.
+        number: its number.
         operating_account: the account that owns it: a Google Ads id (`123-456-7890`, with or without hyphens), or
-            `{"account_id": …, "account_type": …}` for another product.
+            `{"account_id": …, "account_type": …}` for another product. It was checked with `wrong_account`.
         login_account: the account that the credentials belong to, such as a manager account; None: the operating one.
         linked_account: see the API's `Destination`; only for data partners.
-        types: the types of account that it may be in.
-        wrong: the errors that were found before.
-
-    Raises:
-        ConfigurationError: parameters are malformed; the message names all errors.
     """
-    accounts = {
-        "operating_account": operating_account,
-        "login_account": login_account,
-        "linked_account": linked_account,
-    }
-    checked = {name: _checked_account(name, given, types, wrong) for name, given in accounts.items()}
-    operating = checked["operating_account"]
-    if operating is None and not wrong:
-        wrong.append("operating_account is needed")
-    if wrong or operating is None:
-        raise ConfigurationError("; ".join(wrong))
     return GoogleTarget(
         noun=noun,
         number=number,
-        operating_account=operating,
-        login_account=checked["login_account"],
-        linked_account=checked["linked_account"],
+        operating_account=_account_of(operating_account),
+        login_account=None if login_account is None else _account_of(login_account),
+        linked_account=None if linked_account is None else _account_of(linked_account),
     )
 
 
-def _checked_account(
-    name: str, given: Account | None, types: Collection[str], wrong: list[str]
-) -> GoogleAccount | None:
+def wrong_account(name: str, given: Account | None, types: Collection[str]) -> list[str]:
+    """Return the errors in an account.
+
+    Args:
+        name: of the parameter.
+        given: see `google_target`.
+        types: the types of account that it may have.
+    """
     if given is None:
-        return None
-    parts = {"account_id": given} if isinstance(given, str) else dict(given)
-    account_id, account_type = str(parts.get("account_id", "")), parts.get("account_type", "GOOGLE_ADS")
-    if unknown := sorted(parts.keys() - {"account_id", "account_type"}):
-        wrong.append(f"{name} has `account_id` and `account_type`, not `{unknown[0]}`")
-    if not _ACCOUNT_ID.fullmatch(account_id):
+        return ["operating_account is needed"] if name == "operating_account" else []
+    parts = _parts(given)
+    wrong = [
+        f"{name} has `account_id` and `account_type`, not `{one}`"
+        for one in sorted(parts.keys() - {"account_id", "account_type"})[:1]
+    ]
+    if not _ACCOUNT_ID.fullmatch(str(parts.get("account_id", ""))):
         wrong.append(f"the account_id of {name} has to be digits, with or without hyphens")
-    if account_type not in types:
+    if parts["account_type"] not in types:
         wrong.append(f"the account_type of {name} has to be one of {', '.join(types)}")
-    return GoogleAccount(account_id.replace("-", ""), account_type)
+    return wrong
+
+
+def _account_of(given: Account) -> GoogleAccount:
+    parts = _parts(given)
+    return GoogleAccount(str(parts["account_id"]).replace("-", ""), parts["account_type"])
+
+
+def _parts(given: Account) -> dict[str, str]:
+    return {"account_type": "GOOGLE_ADS", **(given if isinstance(given, Mapping) else {"account_id": given})}

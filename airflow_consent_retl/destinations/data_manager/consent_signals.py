@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.fields.field_values import other_than_answers
+from airflow_consent_retl.near import suggestion
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,13 +44,7 @@ def check_signals(
     Raises:
         ConfigurationError: a signal has no category, or the policy does not require it of the destination.
     """
-    wrong = [
-        f"consent_signals names no category for `{name}`"
-        for name in SIGNALS
-        if name not in answered and not signals.get(name)
-    ]
-    wrong += [f"`{name}` is not a Google consent signal" for name in signals if name not in SIGNALS]
-    wrong += [f"`{name}` is a field, and in consent_signals too: give it once" for name in signals if name in answered]
+    wrong = wrong_signals(signals, answered)
     # With match `any`, each of several categories may be the one that was not granted.
     granted = counts.required if counts.match == "all" or len(counts.required) == 1 else ()
     # Nor did everyone grant a category that permits without a yes.
@@ -63,6 +58,17 @@ def check_signals(
             )
     if wrong:
         raise ConfigurationError("; ".join(wrong))
+
+
+def wrong_signals(signals: Mapping[str, str], answered: Collection[str]) -> list[str]:
+    """Return the errors in the categories of signals; see `check_signals`."""
+    missing = [name for name in SIGNALS if name not in answered and not signals.get(name)]
+    unknown = [name for name in signals if name not in SIGNALS]
+    return [
+        *(f"consent_signals names no category for `{name}`" for name in missing),
+        *(f"`{name}` is not a Google consent signal{suggestion(name, SIGNALS)}" for name in unknown),
+        *(f"`{name}` is a field, and in consent_signals too: give it once" for name in signals if name in answered),
+    ]
 
 
 def check_answered(fields: Mapping[str, str]) -> None:

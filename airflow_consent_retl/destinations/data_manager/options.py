@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from airflow_consent_retl.contract.checked_options import CheckedOptions, OptionCheck
 from airflow_consent_retl.contract.parameter_class import parameter_class
 from airflow_consent_retl.contract.spec import DestinationSpec
-from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.errors import Problem
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.data_manager.accounts import Account
     from airflow_consent_retl.destinations.http.pace import Pace
 
 
+def _rows(options: DataManagerOptions) -> Iterator[Problem]:
+    if options.batch_rows > options.most_rows:
+        most = f"at most {options.most_rows:,}: the API accepts no more {options.items} in a request"
+        yield Problem("batch_rows", f"batch_rows must be {most}")
+
+
+def _account(options: DataManagerSpec, *, name: str) -> Iterator[Problem]:
+    from airflow_consent_retl.destinations.data_manager.accounts import wrong_account
+
+    yield from (Problem(name, one) for one in wrong_account(name, getattr(options, name), options.account_types))
+
+
 @parameter_class
-class DataManagerOptions:
+class DataManagerOptions(CheckedOptions):
     """The encoding and sending of rows.
 
     Args:
@@ -35,11 +49,15 @@ class DataManagerOptions:
             random part of it.
 
     Raises:
-        ConfigurationError: values are out of their ranges; the message names all of them.
+        OptionsError: values are out of their ranges; the message names all of them.
     """
 
     most_rows: ClassVar[int]
     items: ClassVar[str]
+    counts: ClassVar[tuple[str, ...]] = ("batch_rows", "concurrency", "requests_per_minute", "max_attempts")
+    positive: ClassVar[tuple[str, ...]] = ("timeout_s", "max_retry_s", "backoff_s")
+    choices: ClassVar[Mapping[str, tuple[str | None, ...]]] = {"on_invalid": ("reject", "omit")}
+    checks: ClassVar[tuple[OptionCheck, ...]] = (_rows,)
 
     hashed: bool = False
     on_invalid: Literal["reject", "omit"] = "reject"
@@ -50,20 +68,6 @@ class DataManagerOptions:
     max_attempts: int = 6
     max_retry_s: float = 600
     backoff_s: float = 2
-
-    def __post_init__(self) -> None:
-        counts = ("batch_rows", "concurrency", "requests_per_minute", "max_attempts")
-        wrong = [f"{name} must be at least 1" for name in counts if getattr(self, name) < 1]
-        seconds = ("timeout_s", "max_retry_s", "backoff_s")
-        wrong += [f"{name} must be above 0" for name in seconds if not getattr(self, name) > 0]
-        if self.batch_rows > self.most_rows:
-            wrong.append(
-                f"batch_rows must be at most {self.most_rows:,}: the API accepts no more {self.items} in a request"
-            )
-        if self.on_invalid not in {"reject", "omit"}:
-            wrong.append("on_invalid must be `reject` or `omit`")
-        if wrong:
-            raise ConfigurationError("; ".join(wrong))
 
 
 @parameter_class
@@ -78,6 +82,10 @@ class DataManagerSpec(DataManagerOptions, DestinationSpec):
         impersonation_chain: service account to impersonate, or a chain of them.
     """
 
+    account_types: ClassVar[tuple[str, ...]]
+    checks: ClassVar[tuple[OptionCheck, ...]] = tuple(
+        partial(_account, name=name) for name in ("operating_account", "login_account", "linked_account")
+    )
     templated: ClassVar[tuple[str, ...]] = (
         "operating_account",
         "login_account",

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_consent_retl.destinations.data_manager.consent_signals import SIGNALS, check_answered, check_signals
+from airflow_consent_retl.destinations.data_manager.consent_signals import (
+    SIGNALS,
+    check_answered,
+    check_signals,
+    wrong_signals,
+)
+from airflow_consent_retl.errors import OptionsError, Problem
 from airflow_consent_retl.operators.spec_load import SpecLoadOperator
 
 if TYPE_CHECKING:
@@ -20,8 +26,13 @@ class SignalsLoadOperator(SpecLoadOperator):
     _built: Any = None
 
     def checked(self, own: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Check that a field for a signal tells each person's own answer."""
+        """Check that a field for a signal tells each person's own answer, and that each other one has a category."""
         check_answered(self.fields)
+        signals = own["consent_signals"] or {}
+        if isinstance(self.fields, Mapping) and isinstance(signals, Mapping):
+            wrong = wrong_signals(signals, [name for name in SIGNALS if name in self.fields])
+            if wrong:
+                raise OptionsError([Problem("consent_signals", one) for one in wrong])
         return own
 
     def check_permitted(self, counts: PermittedCounts) -> None:

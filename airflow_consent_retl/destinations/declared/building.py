@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from airflow_consent_retl.destinations.declared.options import Parameter, wrong_choices
 from airflow_consent_retl.destinations.http.options import HttpOptions
-from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.errors import OptionsError
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.declared.declaration import DestinationDeclaration
@@ -51,7 +51,7 @@ def built(
 
     wrong = wrong_choices(declaration, on_withdrawal=options.on_withdrawal, parameters=options.parameters)
     if wrong:
-        raise ConfigurationError("; ".join(wrong))
+        raise OptionsError(wrong)
     return (kind or destination_class(declaration))(_address(declaration, conn_id), options, declaration)
 
 

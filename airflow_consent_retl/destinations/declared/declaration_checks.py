@@ -73,8 +73,8 @@ def wrong_consent(declaration: DestinationDeclaration, fields: Mapping[str, obje
 
 def wrong_parameters(
     declaration: DestinationDeclaration, given: Mapping[str, object], *, on_withdrawal: str
-) -> list[str]:
-    """Return the errors in the values of parameters: those of the requests that this choice needs."""
+) -> list[tuple[str, str]]:
+    """Return the errors in the values of parameters, each with its name: those of the requests of this choice."""
     declared, name = declaration.parameters, declaration.name
     used = [
         request
@@ -85,11 +85,11 @@ def wrong_parameters(
     if declaration.account:
         needed[declaration.account] = None
     return [
-        *(f"{name} has no parameter `{one}`{_near(one, declared)}" for one in given if one not in declared),
-        *(f"{name} needs the parameter `{one}`: {declared[one]}" for one in needed if given.get(one) is None),
-        *(f"the parameter `{one}` is a number" for one in needed if not _fits(used, one, given.get(one))),
+        *((one, f"{name} has no parameter `{one}`{_near(one, declared)}") for one in given if one not in declared),
+        *((one, f"{name} needs the parameter `{one}`: {declared[one]}") for one in needed if given.get(one) is None),
+        *((one, f"the parameter `{one}` is a number") for one in needed if not _fits(used, one, given.get(one))),
         *(
-            f"the parameter `{one}` is a text, a number or a boolean"
+            (one, f"the parameter `{one}` is a text, a number or a boolean")
             for one, value in given.items()
             if value is not None and not isinstance(value, str | int | float | bool)
         ),

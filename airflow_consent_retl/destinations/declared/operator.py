@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_consent_retl.destinations.declared.options import DeclaredHttpSpec, DeclaredSpec, wrong_choices
-from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.destinations.declared.options import DeclaredHttpSpec, DeclaredSpec
+from airflow_consent_retl.errors import OptionsError, Problem
 from airflow_consent_retl.operators.spec_load import SpecLoadOperator
 
 if TYPE_CHECKING:
@@ -19,11 +19,12 @@ class DeclaredLoadOperator(SpecLoadOperator):
     spec_class: ClassVar[type[DeclaredSpec]]
 
     def checked(self, own: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Check choices, parameters and fields, and note whether two rows may be one person for the vendor."""
-        spec = self.spec_class(**own)
-        declaration = spec.declared()
-        self.knows_by_identifiers = declaration.people_share
-        check_load(declaration, self.fields, on_withdrawal=spec.on_withdrawal, parameters=spec.values())
+        """Check the fields, and note whether two rows may be one person for the vendor."""
+        # Which fields it takes depends on the options.
+        if not self.spec_class.wrong_options(own):
+            declaration = self.spec_class(**own).declared()
+            self.knows_by_identifiers = declaration.people_share
+            check_fields(declaration, self.fields)
         return own
 
 
@@ -51,25 +52,19 @@ class LoadToDeclaredHttpOperator(DeclaredLoadOperator):
     spec_class = DeclaredHttpSpec
 
 
-def check_load(
-    declaration: DestinationDeclaration,
-    fields: object,
-    *,
-    on_withdrawal: str | None,
-    parameters: Mapping[str, object],
-) -> None:
-    """Check the parameters of a load when a DAG file is parsed.
+def check_fields(declaration: DestinationDeclaration, fields: object) -> None:
+    """Check the fields of a load when a DAG file is parsed.
 
     Raises:
-        ConfigurationError: the message names all errors.
+        OptionsError: the message names all errors.
     """
+    # A template, or the output of a task, is known when the task runs.
+    if not isinstance(fields, Mapping):
+        return
     # Late: other DAG files need no declaration.
     from airflow_consent_retl.destinations.declared.declaration_checks import wrong_consent, wrong_fields
 
-    wrong = wrong_choices(declaration, on_withdrawal=on_withdrawal, parameters=parameters)
-    # A template, or the output of a task, is known when the task runs.
-    if isinstance(fields, Mapping):
-        wrong += wrong_fields(declaration, [name for name in fields if isinstance(name, str)])
-        wrong += wrong_consent(declaration, fields)
+    wrong = wrong_fields(declaration, [name for name in fields if isinstance(name, str)])
+    wrong += wrong_consent(declaration, fields)
     if wrong:
-        raise ConfigurationError("; ".join(wrong))
+        raise OptionsError([Problem("fields", one) for one in wrong])

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
 
 from airflow_consent_retl.contract.parameter_class import parameter_class
 from airflow_consent_retl.contract.spec import DestinationSpec
 from airflow_consent_retl.contract.withdrawal import wrong_withdrawal
+from airflow_consent_retl.errors import Problem
 
 if TYPE_CHECKING:
+    from airflow_consent_retl.contract.checked_options import OptionCheck
     from airflow_consent_retl.destinations.declared.declaration import DestinationDeclaration
     from airflow_consent_retl.destinations.declared.destination import DeclaredHttpDestination
 
 Parameter = str | int | float | bool | None
+
+
+def _of_declaration(options: DeclaredSpec) -> Iterator[Problem]:
+    declaration = options.declared()
+    yield from wrong_choices(declaration, on_withdrawal=options.on_withdrawal, parameters=options.values())
 
 
 @parameter_class
@@ -31,6 +38,10 @@ class DeclaredSpec(DestinationSpec):
     """
 
     destination: ClassVar[str] = ""
+    reads_templates: ClassVar[bool] = True
+    counts: ClassVar[tuple[str, ...]] = ("concurrency", "max_attempts")
+    positive: ClassVar[tuple[str, ...]] = ("timeout_s", "max_retry_s")
+    checks: ClassVar[tuple[OptionCheck, ...]] = (_of_declaration,)
 
     conn_id: str
     on_withdrawal: str | None
@@ -90,13 +101,14 @@ class DeclaredHttpSpec(DeclaredSpec):
 
 def wrong_choices(
     declaration: DestinationDeclaration, *, on_withdrawal: str | None, parameters: Mapping[str, object]
-) -> list[str]:
+) -> list[Problem]:
     """Return the errors in the choices of a DAG."""
     from airflow_consent_retl.destinations.declared.declaration_checks import wrong_parameters
 
-    wrong = wrong_parameters(declaration, parameters, on_withdrawal=on_withdrawal or "")
+    wrong: list[str] = []
     if declaration.on_withdrawal:
-        return wrong_withdrawal(on_withdrawal, declaration.withdrawal_choices) + wrong
-    if on_withdrawal is not None:
-        return [f"{declaration.name} cannot remove people: on_withdrawal has to be None", *wrong]
-    return wrong
+        wrong = wrong_withdrawal(on_withdrawal, declaration.withdrawal_choices)
+    elif on_withdrawal is not None:
+        wrong = [f"{declaration.name} cannot remove people: on_withdrawal has to be None"]
+    others = wrong_parameters(declaration, parameters, on_withdrawal=on_withdrawal or "")
+    return [*(Problem("on_withdrawal", one) for one in wrong), *(Problem(name, one) for name, one in others)]

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from airflow_consent_retl.contract.dataset_name import DatasetName, at_uri
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
+from airflow_consent_retl.destinations.files.options import shown_folder, wrong_folder
 from airflow_consent_retl.errors import ConfigurationError, PeopleMissingError
 from airflow_consent_retl.masking import mask_storage
 
@@ -287,17 +288,9 @@ def folder_at(path: str) -> tuple[AbstractFileSystem, str, str]:
     from airflow_consent_retl.compat import storage_conn_id
     from airflow_consent_retl.storage.local_path import local_path
 
-    parts = urlsplit(path)
-    host = parts.netloc.rpartition("@")[2]
-    shown = f"{parts.scheme or 'file'}://{host}{parts.path}".rstrip("/")
-    local = parts.scheme in {"", "file", "local"}
-    folder = f"{host}{parts.path}".strip("/")
-    if local and (host or not parts.path.startswith("/")):
-        raise ConfigurationError(f"path `{shown}` is not absolute: write a local folder as file:///exports/lake")
-    if not folder or (not local and not parts.path.strip("/")):
-        raise ConfigurationError(f"path `{shown}` is a storage's root: name a folder below it")
-    if ".." in folder.split("/"):
-        raise ConfigurationError(f"path `{shown}` contains `..`")
+    if wrong := wrong_folder(path):
+        raise ConfigurationError(wrong)
+    parts, shown = urlsplit(path), shown_folder(path)
     found = local_path(f"file://{parts.path}") if parts.scheme == "file" else None
     if found is not None and not parts.netloc:
         # Airflow would load the file systems of all providers.

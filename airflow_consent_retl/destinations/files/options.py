@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+from urllib.parse import urlsplit
 
 from airflow_consent_retl.contract.parameter_class import parameter_class
 from airflow_consent_retl.contract.spec import DestinationSpec
-from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.errors import Problem
 
 if TYPE_CHECKING:
+    from airflow_consent_retl.contract.checked_options import OptionCheck
     from airflow_consent_retl.contract.pruned import Pruned
     from airflow_consent_retl.destinations.files.destination import FilesDestination
 
@@ -17,10 +20,36 @@ Format = Literal["parquet", "csv", "jsonl"]
 Compression = Literal["zstd", "snappy", "gzip", "lz4", "none"]
 Nulls = Literal["null", "omit"]
 
-_FORMATS = ("parquet", "csv", "jsonl")
-_NULLS = ("null", "omit")
-_COMPRESSIONS = ("zstd", "snappy", "gzip", "lz4", "none")
 _FORMULA_STARTS = ("=", "+", "-", "@")
+
+
+def shown_folder(path: str) -> str:
+    """Return a folder without credentials, for messages."""
+    parts = urlsplit(path)
+    return f"{parts.scheme or 'file'}://{parts.netloc.rpartition('@')[2]}{parts.path}".rstrip("/")
+
+
+def wrong_folder(path: str) -> str:
+    """Return what is wrong with the form of a folder; empty if nothing is."""
+    parts, shown = urlsplit(path), shown_folder(path)
+    host, local = parts.netloc.rpartition("@")[2], parts.scheme in {"", "file", "local"}
+    folder = f"{host}{parts.path}".strip("/")
+    if local and (host or not parts.path.startswith("/")):
+        return f"path `{shown}` is not absolute: write a local folder as file:///exports/lake"
+    if not folder or (not local and not parts.path.strip("/")):
+        return f"path `{shown}` is a storage's root: name a folder below it"
+    return f"path `{shown}` contains `..`" if ".." in folder.split("/") else ""
+
+
+def _path(options: FilesOptions) -> Iterator[Problem]:
+    if wrong := wrong_folder(options.path):
+        yield Problem("path", wrong)
+
+
+def _null_text(options: FilesOptions) -> Iterator[Problem]:
+    formula = options.escape_formulas and options.null_text.startswith(_FORMULA_STARTS)
+    if formula or any(mark in options.null_text for mark in ',"\r\n'):
+        yield Problem("null_text", "null_text must not contain a comma, quote or line break, or begin a formula")
 
 
 @parameter_class
@@ -45,10 +74,19 @@ class FilesOptions(DestinationSpec):
             `+` are such text: set it to False where no spreadsheet ever opens the file.
 
     Raises:
-        ConfigurationError: an option has a wrong value.
+        OptionsError: options have wrong values; the message names all of them.
     """
 
     templated: ClassVar[tuple[str, ...]] = ("path",)
+    texts: ClassVar[tuple[str, ...]] = ("path",)
+    counts: ClassVar[tuple[str, ...]] = ("part_rows", "batch_rows", "keep_versions")
+    positive: ClassVar[tuple[str, ...]] = ("keep_versions_days",)
+    choices: ClassVar[Mapping[str, tuple[str | None, ...]]] = {
+        "format": get_args(Format),
+        "nulls": get_args(Nulls),
+        "compression": get_args(Compression),
+    }
+    checks: ClassVar[tuple[OptionCheck, ...]] = (_path, _null_text)
 
     path: str
     format: Format = "parquet"
@@ -60,22 +98,6 @@ class FilesOptions(DestinationSpec):
     nulls: Nulls = "null"
     null_text: str = ""
     escape_formulas: bool = True
-
-    def __post_init__(self) -> None:
-        if self.format not in _FORMATS:
-            raise ConfigurationError(f"format must be one of {', '.join(_FORMATS)}, not `{self.format}`")
-        if self.nulls not in _NULLS or self.compression not in _COMPRESSIONS:
-            raise ConfigurationError(
-                f"nulls is one of {', '.join(_NULLS)}, compression one of {', '.join(_COMPRESSIONS)}, not "
-                f"`{self.nulls}` and `{self.compression}`"
-            )
-        if self.part_rows < 1 or self.batch_rows < 1 or (self.keep_versions is not None and self.keep_versions < 1):
-            raise ConfigurationError("part_rows, batch_rows and keep_versions must be at least 1")
-        if self.keep_versions_days is not None and not self.keep_versions_days > 0:
-            raise ConfigurationError("keep_versions_days must be above 0")
-        formula = self.escape_formulas and self.null_text.startswith(_FORMULA_STARTS)
-        if formula or any(mark in self.null_text for mark in ',"\r\n'):
-            raise ConfigurationError("null_text must not contain a comma, quote or line break, or begin a formula")
 
     def keeping_at_most(self, number: int | None, days: float | None) -> FilesOptions:
         """Return the options with these limits where they are stricter; None: no limit."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
@@ -16,14 +15,6 @@ if TYPE_CHECKING:
 MAX_EVENTS = 2_000
 """Of one request. https://developers.google.com/data-manager/api/devguides/limits, read 2026-11-29."""
 
-_ACCOUNT_TYPES = (
-    "GOOGLE_ADS",
-    "GOOGLE_ANALYTICS_PROPERTY",
-    "FLOODLIGHT_CONFIG",
-    "DISPLAY_VIDEO_ADVERTISER",
-    "DISPLAY_VIDEO_PARTNER",
-    "DATA_PARTNER",
-)
 _PRODUCT_ID = r"[A-Za-z0-9_-]{1,64}"
 
 
@@ -34,6 +25,20 @@ class GoogleEventsSpec(DataManagerSpec):
     templated: ClassVar[tuple[str, ...]] = ("gcp_conn_id", "product_destination_id", *DataManagerSpec.templated)
     most_rows: ClassVar[int] = MAX_EVENTS
     items: ClassVar[str] = "events"
+    account_types: ClassVar[tuple[str, ...]] = (
+        "GOOGLE_ADS",
+        "GOOGLE_ANALYTICS_PROPERTY",
+        "FLOODLIGHT_CONFIG",
+        "DISPLAY_VIDEO_ADVERTISER",
+        "DISPLAY_VIDEO_PARTNER",
+        "DATA_PARTNER",
+    )
+    patterns: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "product_destination_id": (
+            _PRODUCT_ID,
+            "the id of a conversion action, a Floodlight activity or a data stream",
+        )
+    }
 
     product_destination_id: str
     consent_signals: Mapping[str, str] | None = None
@@ -44,9 +49,6 @@ class GoogleEventsSpec(DataManagerSpec):
 
         Args:
             consent_granted: whether the permitted set was checked for Google's signals. If not, no event is sent.
-
-        Raises:
-            ConfigurationError: the target is malformed.
         """
         from airflow_consent_retl.destinations.data_manager.accounts import google_target
         from airflow_consent_retl.destinations.data_manager.data_manager_hook import GoogleDataManagerHook
@@ -59,12 +61,6 @@ class GoogleEventsSpec(DataManagerSpec):
             operating_account=self.operating_account,
             login_account=self.login_account,
             linked_account=self.linked_account,
-            types=_ACCOUNT_TYPES,
-            wrong=[]
-            if re.fullmatch(_PRODUCT_ID, self.product_destination_id)
-            else [
-                "product_destination_id has to be the id of a conversion action, a Floodlight activity or a data stream"
-            ],
         )
         hook = GoogleDataManagerHook(gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain)
         return GoogleEventsDestination(

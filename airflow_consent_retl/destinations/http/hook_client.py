@@ -35,6 +35,6 @@ def hook_client(
         hook_class = getattr(import_module(module), hook)
     except ImportError:
         raise ConfigurationError(
-            f"Airflow's {vendor} provider is not installed: pip install 'airflow-consent-retl[{extra}]'"
+            f"Airflow's {vendor} provider is not installed: `pip install 'airflow-consent-retl[{extra}]'`"
         ) from None
     return connection, lambda: hook_class(**arguments).get_conn()

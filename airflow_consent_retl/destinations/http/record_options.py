@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from airflow_consent_retl.contract.parameter_class import parameter_class
 from airflow_consent_retl.destinations.http.options import HttpOptions
+from airflow_consent_retl.errors import Problem
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.contract.checked_options import OptionCheck
 
 API_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,79}")
+NAMED_BY_API = (API_NAME.pattern, "an API name")
+
+
+def _clear_fields(options: RecordOptions) -> Iterator[Problem]:
+    if not all(API_NAME.fullmatch(name) for name in options.clear_fields):
+        yield Problem("clear_fields", "clear_fields must be a list of API names")
+    if options.external_id in options.clear_fields:
+        yield Problem("clear_fields", "clear_fields must not empty the external id, by which the record is found")
 
 
 @parameter_class
 class RecordOptions(HttpOptions):
     """The external id, and what is written. A subclass has the choices of `on_withdrawal`, `clear_fields` among them.
-
-    Attributes:
-        api_names: options that have to be an API name.
 
     Args:
         external_id: the API name of the records' external id; the model's primary key has to be mapped to it.
@@ -28,7 +37,7 @@ class RecordOptions(HttpOptions):
         max_api_share: the share of the account's API requests of a long window from which no new job is made.
 
     Raises:
-        ConfigurationError: values are out of their ranges; the message names all of them.
+        OptionsError: values are out of their ranges; the message names all of them.
     """
 
     choices: ClassVar[Mapping[str, tuple[str | None, ...]]] = {
@@ -36,7 +45,9 @@ class RecordOptions(HttpOptions):
         "nulls": ("clear", "keep"),
     }
     companions: ClassVar[Mapping[str, str]] = {"clear_fields": "clear_fields"}
-    api_names: ClassVar[tuple[str, ...]] = ("external_id",)
+    patterns: ClassVar[Mapping[str, tuple[str, str]]] = {"external_id": NAMED_BY_API}
+    positive: ClassVar[tuple[str, ...]] = ("max_api_share",)
+    checks: ClassVar[tuple[OptionCheck, ...]] = (_clear_fields,)
 
     external_id: str
     on_withdrawal: str
@@ -44,15 +55,3 @@ class RecordOptions(HttpOptions):
     write: Literal["upsert", "insert", "update"] = "upsert"
     nulls: Literal["clear", "keep"] = "clear"
     max_api_share: float = 0.9
-
-    def wrong(self) -> list[str]:
-        """Return the errors in the values."""
-        wrong = super().wrong()
-        wrong += [] if self.max_api_share > 0 else ["max_api_share must be above 0"]
-        names = {name: getattr(self, name) for name in self.api_names}
-        wrong += [f"{name} must be an API name" for name, value in names.items() if not API_NAME.fullmatch(value)]
-        if isinstance(self.clear_fields, str) or not all(API_NAME.fullmatch(name) for name in self.clear_fields):
-            wrong.append("clear_fields must be a list of API names")
-        if self.external_id in self.clear_fields:
-            wrong.append("clear_fields must not empty the external id, by which the record is found")
-        return wrong

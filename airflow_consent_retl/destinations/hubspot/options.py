@@ -50,7 +50,7 @@ class HubSpotOptions(ContactOptions):
     """
 
     request_rows: ClassVar[tuple[int, str]] = (MOST_ROWS, f"HubSpot takes at most {MOST_ROWS} contacts in a request")
-    counts: ClassVar[tuple[str, ...]] = ("requests_per_10_s",)
+    counts: ClassVar[tuple[str, ...]] = ("requests_per_10_s", "business_unit_id")
     choices: ClassVar[Mapping[str, tuple[str | None, ...]]] = {
         **ContactOptions.choices,
         "legal_basis": (*get_args(LegalBasis), None),

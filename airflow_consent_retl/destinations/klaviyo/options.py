@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from airflow_consent_retl.contract.parameter_class import parameter_class
 from airflow_consent_retl.contract.spec import DestinationSpec
 from airflow_consent_retl.destinations.http.options import HttpOptions
 from airflow_consent_retl.destinations.klaviyo import VENDOR
+from airflow_consent_retl.errors import Problem
 
 if TYPE_CHECKING:
+    from airflow_consent_retl.contract.checked_options import OptionCheck
     from airflow_consent_retl.destinations.klaviyo.destination import KlaviyoDestination
 
 MOST_ROWS, MOST_REMOVALS, MOST_BYTES = 10_000, 100, 5_000_000
@@ -24,6 +25,20 @@ WITHDRAWAL_CHOICES: dict[str, str] = {
     "privacy_delete": "Klaviyo deletes the profile and its history for good, as its privacy deletion.",
 }
 _ID = r"[A-Za-z0-9]{1,40}"
+
+
+def _needs_list(options: KlaviyoSpec) -> Iterator[Problem]:
+    if options.on_withdrawal in {"leave_list", "unsubscribe"} and options.list_id is None:
+        yield Problem(
+            "list_id",
+            f'on_withdrawal="{options.on_withdrawal}" needs a list_id: without a list, Klaviyo would unsubscribe '
+            "people from everything",
+        )
+
+
+def _removal_rows(options: KlaviyoSpec) -> Iterator[Problem]:
+    if options.removal_batch_rows is None:
+        yield Problem("removal_batch_rows", f"removal_batch_rows must be 1 to {MOST_REMOVALS}")
 
 
 @parameter_class
@@ -51,13 +66,18 @@ class KlaviyoSpec(HttpOptions, DestinationSpec):
     templated: ClassVar[tuple[str, ...]] = ("conn_id", "account_id", "list_id")
     internal: ClassVar[frozenset[str]] = frozenset({"backoff_s"})
     counts: ClassVar[tuple[str, ...]] = ("requests_per_s", "requests_per_minute")
-    most: ClassVar[Mapping[str, int]] = {
+    most: ClassVar[Mapping[str, float]] = {
         "batch_rows": MOST_ROWS,
         "removal_batch_rows": MOST_REMOVALS,
         "max_body_bytes": MOST_BYTES,
     }
-    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"known_by": get_args(KlaviyoId), "nulls": ("clear", "keep")}
+    choices: ClassVar[Mapping[str, tuple[str | None, ...]]] = {
+        "known_by": get_args(KlaviyoId),
+        "nulls": ("clear", "keep"),
+    }
+    patterns: ClassVar[Mapping[str, tuple[str, str]]] = {"list_id": (_ID, "the id of a list, such as `Y6nRLr`")}
     withdrawals: ClassVar[Mapping[str, str]] = WITHDRAWAL_CHOICES
+    checks: ClassVar[tuple[OptionCheck, ...]] = (_removal_rows, _needs_list)
 
     account_id: str
     conn_id: str = "consentklaviyo_default"
@@ -72,20 +92,6 @@ class KlaviyoSpec(HttpOptions, DestinationSpec):
     max_body_bytes: int = MOST_BYTES
     requests_per_s: int = 10
     requests_per_minute: int = 150
-
-    def wrong(self) -> list[str]:
-        """Return the errors in the values."""
-        wrong = super().wrong()
-        if self.removal_batch_rows is None:
-            wrong.append(f"removal_batch_rows must be 1 to {MOST_REMOVALS}")
-        if self.list_id is not None and not re.fullmatch(_ID, self.list_id):
-            wrong.append("list_id must be the id of a list, such as `Y6nRLr`")
-        if self.on_withdrawal in {"leave_list", "unsubscribe"} and self.list_id is None:
-            wrong.append(
-                f'on_withdrawal="{self.on_withdrawal}" needs a list_id: without a list, Klaviyo would unsubscribe '
-                "people from everything"
-            )
-        return wrong
 
     def build(self) -> KlaviyoDestination:
         """Return the destination, not yet opened; reads the connection and contacts nothing."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from airflow_consent_retl.contract.parameter_class import parameter_class
 from airflow_consent_retl.contract.spec import DestinationSpec
 from airflow_consent_retl.destinations.http.options import HttpOptions
+from airflow_consent_retl.destinations.meta import API_VERSION
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.destinations.http.address import HttpAddress
     from airflow_consent_retl.destinations.meta_audiences.destination import MetaAudienceDestination
 
 MAX_USERS = 10_000
@@ -52,7 +51,8 @@ class MetaAudienceSpec(HttpOptions, DestinationSpec):
         MAX_USERS,
         f"batch_rows must be at most {MAX_USERS:,}: Meta accepts no more users in a request",
     )
-    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"on_invalid": ("reject", "omit")}
+    choices: ClassVar[Mapping[str, tuple[str | None, ...]]] = {"on_invalid": ("reject", "omit")}
+    patterns: ClassVar[Mapping[str, tuple[str, str]]] = {"audience_id": (r"[0-9]{1,32}", "the audience's number")}
     withdrawals: ClassVar[Mapping[str, str]] = WITHDRAWAL_CHOICES
 
     audience_id: str
@@ -68,16 +68,8 @@ class MetaAudienceSpec(HttpOptions, DestinationSpec):
 
     def build(self) -> MetaAudienceDestination:
         """Return the destination, not yet opened; reads the connection and contacts nothing."""
+        from airflow_consent_retl.destinations.meta.graph_api import graph_address
         from airflow_consent_retl.destinations.meta_audiences.destination import MetaAudienceDestination
 
-        address, proof = self._address()
+        address, proof = graph_address(self.conn_id, f"/{API_VERSION}/{self.audience_id}/users")
         return MetaAudienceDestination(address, self, audience_id=self.audience_id, proof=proof)
-
-    def _address(self) -> tuple[HttpAddress, str]:
-        from airflow_consent_retl.destinations.meta import API_VERSION
-        from airflow_consent_retl.destinations.meta.graph_api import graph_address
-        from airflow_consent_retl.errors import ConfigurationError
-
-        if not re.fullmatch(r"[0-9]{1,32}", self.audience_id):
-            raise ConfigurationError("audience_id has to be the audience's number")
-        return graph_address(self.conn_id, f"/{API_VERSION}/{self.audience_id}/users")

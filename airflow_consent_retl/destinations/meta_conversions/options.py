@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -10,7 +9,6 @@ from airflow_consent_retl.contract.parameter_class import parameter_class
 from airflow_consent_retl.contract.spec import DestinationSpec
 from airflow_consent_retl.destinations.http.options import HttpOptions
 from airflow_consent_retl.destinations.meta import API_VERSION
-from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.meta_conversions.destination import MetaConversionsDestination
@@ -41,7 +39,10 @@ class MetaConversionsSpec(HttpOptions, DestinationSpec):
         MAX_EVENTS,
         f"batch_rows must be at most {MAX_EVENTS:,}: Meta accepts no more events in a request",
     )
-    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"on_invalid": ("reject", "omit")}
+    choices: ClassVar[Mapping[str, tuple[str | None, ...]]] = {"on_invalid": ("reject", "omit")}
+    patterns: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "dataset_id": (r"[0-9]{1,32}", "the number of the dataset or its pixel")
+    }
 
     dataset_id: str
     conn_id: str = "consentmeta_default"
@@ -57,7 +58,5 @@ class MetaConversionsSpec(HttpOptions, DestinationSpec):
         from airflow_consent_retl.destinations.meta.graph_api import graph_address
         from airflow_consent_retl.destinations.meta_conversions.destination import MetaConversionsDestination
 
-        if not re.fullmatch(r"[0-9]{1,32}", self.dataset_id):
-            raise ConfigurationError("dataset_id has to be the number of the dataset or its pixel")
         address, proof = graph_address(self.conn_id, f"/{API_VERSION}/{self.dataset_id}/events")
         return MetaConversionsDestination(address, self, dataset_id=self.dataset_id, proof=proof)

@@ -148,4 +148,4 @@ def of_parameters(given: Iterable[ConsentObject | Mapping[str, Any]]) -> list[Co
         ConfigurationError: one is none.
     """
     words = "consent_objects has ContactPointTypeConsent, PartyConsent and IndividualFlags, and nothing else"
-    return of_tagged(given, _KINDS, words=words)
+    return of_tagged(given, _KINDS, option="consent_objects", words=words)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_consent_retl.contract.parameter_class import parameter_class
 from airflow_consent_retl.contract.spec import DestinationSpec
 from airflow_consent_retl.destinations.http.consent_records import wrong_objects
-from airflow_consent_retl.destinations.http.record_options import RecordOptions
+from airflow_consent_retl.destinations.http.record_options import NAMED_BY_API, RecordOptions
 from airflow_consent_retl.destinations.salesforce.consent_objects import ConsentObject, of_parameters
+from airflow_consent_retl.errors import Problem
 
 if TYPE_CHECKING:
+    from airflow_consent_retl.contract.checked_options import OptionCheck
     from airflow_consent_retl.destinations.salesforce.destination import SalesforceDestination
 
 OnWithdrawal = Literal["delete", "clear_fields", "consent_objects"]
@@ -22,6 +24,14 @@ WITHDRAWAL_CHOICES = {
 }
 MAX_FILE_BYTES = 100_000_000
 """Of a job. Salesforce's limit is 150 MB after Base64, so 100 MB as they are uploaded."""
+
+
+def _consents(options: SalesforceOptions) -> Iterator[Problem]:
+    consents = options.consents()
+    wrong = wrong_objects(consents)
+    if consents and options.write == "insert":
+        wrong.append('with write="insert", a yes that ends would never arrive: leave consent_objects out')
+    yield from (Problem("consent_objects", one) for one in wrong)
 
 
 @parameter_class
@@ -45,12 +55,14 @@ class SalesforceOptions(RecordOptions):
     """
 
     internal: ClassVar[frozenset[str]] = frozenset({"backoff_s", "removal_batch_rows"})
-    most: ClassVar[Mapping[str, int]] = {"max_body_bytes": MAX_FILE_BYTES}
+    most: ClassVar[Mapping[str, float]] = {"max_body_bytes": MAX_FILE_BYTES}
     withdrawals: ClassVar[Mapping[str, str]] = WITHDRAWAL_CHOICES
     required: ClassVar[Mapping[tuple[str, str], tuple[str, ...]]] = {
         ("on_withdrawal", "consent_objects"): ("consent_objects",),
     }
-    api_names: ClassVar[tuple[str, ...]] = ("sobject", "external_id")
+    patterns: ClassVar[Mapping[str, tuple[str, str]]] = {**RecordOptions.patterns, "sobject": NAMED_BY_API}
+    only_for: ClassVar[Mapping[str, tuple[str, str]]] = {"hard_delete": ("on_withdrawal", "delete")}
+    checks: ClassVar[tuple[OptionCheck, ...]] = (_consents,)
 
     sobject: str
     on_withdrawal: OnWithdrawal
@@ -61,15 +73,6 @@ class SalesforceOptions(RecordOptions):
     max_body_bytes: int = MAX_FILE_BYTES
     timeout_s: float = 60
     backoff_s: float = 1
-
-    def wrong(self) -> list[str]:
-        """Return the errors in the values."""
-        wrong, objects = super().wrong(), self.consents()
-        if self.hard_delete and self.on_withdrawal != "delete":
-            wrong.append("hard_delete needs on_withdrawal `delete`")
-        if objects and self.write == "insert":
-            wrong.append('with write="insert", a yes that ends would never arrive: leave consent_objects out')
-        return wrong + wrong_objects(objects)
 
     def consents(self) -> list[ConsentObject]:
         """Return the consent objects."""

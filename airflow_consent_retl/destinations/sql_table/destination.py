@@ -97,7 +97,7 @@ class SqlTableDestination(Destination):
     def __init__(self, hook: DbApiHook, options: SqlTableOptions) -> None:
         from airflow_consent_retl.databases.place import place_of
         from airflow_consent_retl.databases.tables.removal_marks import removal_mark
-        from airflow_consent_retl.databases.tables.writer import TableName
+        from airflow_consent_retl.databases.tables.table_name import TableName
 
         self._table = TableName.parse(options.table)
         database = database_of(hook.conn_type)
@@ -132,7 +132,7 @@ class SqlTableDestination(Destination):
 
     def is_same_target(self, recorded: str) -> bool:
         """Return whether a text names this table, with or without its schema, or through another path to its file."""
-        from airflow_consent_retl.databases.tables.writer import TableName
+        from airflow_consent_retl.databases.tables.table_name import TableName
 
         found = _TARGET.fullmatch(recorded)
         # Names that contain a back quote or a dot are recorded as they are, and may have no other spelling.

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from airflow_consent_retl.contract.checked_options import CheckedOptions, OptionCheck
 from airflow_consent_retl.contract.parameter_class import parameter_class
 from airflow_consent_retl.contract.spec import DestinationSpec
-from airflow_consent_retl.errors import ConfigurationError
+from airflow_consent_retl.errors import ConfigurationError, Problem
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.sql_table.destination import SqlTableDestination
 
 
+def _table(options: SqlTableOptions) -> Iterator[Problem]:
+    # Late: other DAG files name no table.
+    from airflow_consent_retl.databases.tables.table_name import TableName
+
+    try:
+        TableName.parse(options.table)
+    except ConfigurationError as error:
+        yield Problem("table", f"table: {error}")
+
+
 @parameter_class
-class SqlTableOptions:
+class SqlTableOptions(CheckedOptions):
     """The table, and the writing and removing of its rows.
 
     Args:
@@ -28,8 +40,18 @@ class SqlTableOptions:
         mark_nulls: a marked row's mapped columns, except the key, are set to NULL.
 
     Raises:
-        ConfigurationError: an option has a wrong value.
+        OptionsError: options have wrong values; the message names all of them.
     """
+
+    texts: ClassVar[tuple[str, ...]] = ("table",)
+    counts: ClassVar[tuple[str, ...]] = ("batch_rows",)
+    choices: ClassVar[Mapping[str, tuple[str | None, ...]]] = {
+        "nulls": ("overwrite", "keep"),
+        "on_remove": ("delete", "mark"),
+    }
+    needed: ClassVar[Mapping[tuple[str, str], str]] = {("on_remove", "mark"): "mark_column"}
+    only_for: ClassVar[Mapping[str, tuple[str, str]]] = {"mark_nulls": ("on_remove", "mark")}
+    checks: ClassVar[tuple[OptionCheck, ...]] = (_table,)
 
     table: str
     nulls: Literal["overwrite", "keep"] = "overwrite"
@@ -38,12 +60,6 @@ class SqlTableOptions:
     on_remove: Literal["delete", "mark"] = "delete"
     mark_column: str | None = None
     mark_nulls: bool = False
-
-    def __post_init__(self) -> None:
-        if self.nulls not in {"overwrite", "keep"}:
-            raise ConfigurationError(f"nulls must be `overwrite` or `keep`, not `{self.nulls}`")
-        if self.batch_rows is not None and self.batch_rows < 1:
-            raise ConfigurationError("batch_rows must be at least 1")
 
 
 @parameter_class

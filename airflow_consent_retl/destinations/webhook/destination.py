@@ -40,6 +40,7 @@ from airflow_consent_retl.contract.outcomes import NOT_IN_ANSWER, UNREADABLE_ANS
 from airflow_consent_retl.destinations.http.destination import HttpDestination, with_nulls
 from airflow_consent_retl.destinations.http.purpose import Purpose
 from airflow_consent_retl.destinations.webhook.answer_contract import outcomes_of_refusal, outcomes_of_success
+from airflow_consent_retl.destinations.webhook.options import REMOVALS_LIKE_ROWS
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.values.json_rows import RowEncoder
 
@@ -97,10 +98,7 @@ class WebhookDestination(HttpDestination):
             raise ConfigurationError("removals must go to the host that rows are sent to")
         same_place = self._removal_address.target == address.target
         if options.removal_method == "POST" and same_place and not options.removal_event:
-            raise ConfigurationError(
-                "removals would look like rows to be stored: removal_method `POST` needs a removal_event such as "
-                '{"event": "removed"}, or a removal_endpoint of its own'
-            )
+            raise ConfigurationError(REMOVALS_LIKE_ROWS)
 
     def is_own_code(self, code: str) -> bool:
         """Return whether a code is a status, or one of those that the DAG declares as the receiver's."""

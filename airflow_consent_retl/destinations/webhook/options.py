@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from airflow_consent_retl.contract.parameter_class import parameter_class
 from airflow_consent_retl.contract.spec import DestinationSpec
 from airflow_consent_retl.destinations.http.options import HttpOptions
+from airflow_consent_retl.errors import Problem
 
 if TYPE_CHECKING:
+    from airflow_consent_retl.contract.checked_options import OptionCheck
     from airflow_consent_retl.destinations.webhook.destination import WebhookDestination
 
 RemovalMethod = Literal["DELETE", "POST"]
+REMOVALS_LIKE_ROWS = (
+    "removals would look like rows to be stored: removal_method `POST` needs a removal_event such as "
+    '{"event": "removed"}, or a removal_endpoint of its own'
+)
+
+
+def _envelope(options: WebhookOptions) -> Iterator[Problem]:
+    if options.envelope == "":
+        yield Problem("envelope", "envelope must be the name of a field, or None for a bare array")
+
+
+def _removal_event(options: WebhookOptions) -> Iterator[Problem]:
+    event = options.removal_event
+    if event is None:
+        return
+    fields = all(isinstance(name, str) and isinstance(value, str) and name for name, value in event.items())
+    if not event or not fields:
+        yield Problem("removal_event", 'removal_event must be fields with text, such as {"event": "removed"}')
+    elif options.envelope is None:
+        yield Problem("removal_event", "removal_event needs an envelope: a bare array has no place for it")
+    elif options.envelope in event:
+        yield Problem("removal_event", "removal_event must not name the field of the rows")
+
+
+def _removals(options: WebhookSpec) -> Iterator[Problem]:
+    if options.removal_method == "POST" and not options.removal_event and options.removal_endpoint is None:
+        yield Problem("removal_method", REMOVALS_LIKE_ROWS)
 
 
 @parameter_class
@@ -35,12 +64,13 @@ class WebhookOptions(HttpOptions):
         ConfigurationError: values are out of their ranges; the message names all of them.
     """
 
-    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
+    choices: ClassVar[Mapping[str, tuple[str | None, ...]]] = {
         "nulls": ("null", "omit"),
         "integers": ("number", "string"),
         "answer": ("rows", "status"),
         "removal_method": get_args(RemovalMethod),
     }
+    checks: ClassVar[tuple[OptionCheck, ...]] = (_envelope, _removal_event)
 
     nulls: Literal["null", "omit"] = "null"
     integers: Literal["number", "string"] = "number"
@@ -49,26 +79,6 @@ class WebhookOptions(HttpOptions):
     removal_method: RemovalMethod = "DELETE"
     removal_event: Mapping[str, str] | None = None
     own_codes: Sequence[str] = ()
-
-    def wrong(self) -> list[str]:
-        """Return the errors in the values."""
-        wrong = super().wrong()
-        if self.envelope == "":
-            wrong.append("envelope must be the name of a field, or None for a bare array")
-        if isinstance(self.own_codes, str) or not all(isinstance(code, str) and code for code in self.own_codes):
-            wrong.append('own_codes must be a list of codes, such as ["E1001"]')
-        return wrong + self._wrong_event()
-
-    def _wrong_event(self) -> list[str]:
-        if self.removal_event is None:
-            return []
-        if not self.removal_event or not all(
-            isinstance(name, str) and isinstance(value, str) and name for name, value in self.removal_event.items()
-        ):
-            return ['removal_event must be fields with text, such as {"event": "removed"}']
-        if self.envelope is None:
-            return ["removal_event needs an envelope: a bare array has no place for it"]
-        return ["removal_event must not name the field of the rows"] if self.envelope in self.removal_event else []
 
 
 @parameter_class
@@ -83,6 +93,7 @@ class WebhookSpec(WebhookOptions, DestinationSpec):
 
     templated: ClassVar[tuple[str, ...]] = ("conn_id", "endpoint", "removal_endpoint")
     internal: ClassVar[frozenset[str]] = frozenset({"backoff_s"})
+    checks: ClassVar[tuple[OptionCheck, ...]] = (_removals,)
 
     conn_id: str
     endpoint: str

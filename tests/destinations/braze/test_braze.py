@@ -646,6 +646,7 @@ def test_a_load_warns_of_shared_addresses_only_if_it_depends_on_them(
         workspace_name="shop",
         fields=fields,
         on_withdrawal=on_withdrawal,
+        unsubscribes=["g1"] if on_withdrawal == "unsubscribe" else (),
     )
 
     assert load.knows_by_identifiers is knows

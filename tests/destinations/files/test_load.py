@@ -321,7 +321,7 @@ def test_a_full_disk_is_worth_another_try_and_leaves_the_version_before(tmp_path
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("", "is not absolute"),
+        ("", "must not be empty"),
         ("exports/lake", "is not absolute"),
         ("file://exports/lake", "is not absolute"),
         ("file:///", "storage's root"),
@@ -341,7 +341,7 @@ def test_refuses_a_path_that_is_no_folder_of_its_own(path: str, message: str) ->
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"format": "xlsx"}, "format must be one of parquet, csv, jsonl"),
+        ({"format": "xlsx"}, "format must be `parquet`, `csv` or `jsonl`"),
         ({"part_rows": 0}, "at least 1"),
         ({"batch_rows": 0}, "at least 1"),
         ({"keep_versions": 0}, "at least 1"),

@@ -110,12 +110,6 @@ def test_people_are_sent_when_both_signals_stand_for_required_categories(google:
         (counts("C0004", "C0005", without_consent=("C0005",)), SIGNALS, "^`ad_personalization` .*`C0005`"),
         (counts(ground="unmapped"), SIGNALS, "`C0004`.*`C0005`"),
         (counts("C0004", "C0005", ground="not_required"), SIGNALS, "`C0004`.*`C0005`"),
-        (counts("C0004"), {"ad_user_data": "C0004"}, "names no category for `ad_personalization`"),
-        (
-            counts("C0004"),
-            {**dict.fromkeys(SIGNALS, "C0004"), "ad_storage": "C0004"},
-            "`ad_storage` is not a Google consent signal",
-        ),
         (counts("c0004"), dict.fromkeys(SIGNALS, "C0004"), "`C0004`"),
     ],
 )
@@ -149,7 +143,12 @@ def test_one_category_may_stand_for_both_signals_and_for_any_of_one() -> None:
     ("parameters", "message"),
     [
         ({"terms_of_service_accepted": False}, "terms_of_service_accepted has to be True"),
-        ({"audience_id": "my list"}, "audience_id has to be the audience's number"),
+        ({"audience_id": "my list"}, "audience_id must be the audience's number"),
+        ({"consent_signals": {"ad_user_data": "C0004"}}, "names no category for `ad_personalization`"),
+        (
+            {"consent_signals": {**dict.fromkeys(SIGNALS, "C0004"), "ad_storage": "C0004"}},
+            "`ad_storage` is not a Google consent signal",
+        ),
         ({"operating_account": "ads"}, "account_id of operating_account"),
         ({"operating_account": {"account_id": "1", "account_type": "ADS"}}, "account_type of operating_account"),
         ({"login_account": {"account_id": "1", "type": "GOOGLE_ADS"}}, "login_account has .* not `type`"),
@@ -161,7 +160,7 @@ def test_one_category_may_stand_for_both_signals_and_for_any_of_one() -> None:
 )
 def test_wrong_parameters_are_refused_before_anybody_is_contacted(parameters: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        operator(**parameters).build_destination()
+        operator(**parameters)
 
 
 @pytest.mark.parametrize(

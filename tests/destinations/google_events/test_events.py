@@ -325,11 +325,10 @@ def test_a_signal_is_never_a_constant_nor_anything_else_but_an_answer(google: Da
 def test_a_signal_that_nobody_tells_stops_the_load(
     google: DataManager, fields: dict[str, str], signals: dict[str, str] | None, message: str
 ) -> None:
-    load = operator(google, consent_signals=signals)
-    load.fields = {**load.fields, **fields}
+    base = {"transaction_id": "id", "event_timestamp": "at", "email": "email"}
 
     with pytest.raises(ConfigurationError, match=message):
-        load.check_permitted(counts("C0004"))
+        operator(google, fields={**base, **fields}, consent_signals=signals).check_permitted(counts("C0004"))
 
 
 @pytest.mark.parametrize(
@@ -354,10 +353,8 @@ def test_signals_are_required_of_everyone_or_told_by_each(
 
 
 def test_a_malformed_target_is_named(google: DataManager) -> None:
-    load = operator(google, product_destination_id="my action", operating_account={"account_id": "x"})
-
-    with pytest.raises(ConfigurationError, match=r"product_destination_id has to be .*; the account_id of operating"):
-        load.build_destination()
+    with pytest.raises(ConfigurationError, match=r"product_destination_id must be .*; the account_id of operating"):
+        operator(google, product_destination_id="my action", operating_account={"account_id": "x"})
 
 
 def test_the_preview_shows_what_is_sent_and_no_more(google: DataManager) -> None:

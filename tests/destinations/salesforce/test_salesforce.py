@@ -493,7 +493,10 @@ def test_what_does_not_suit_the_org_is_refused_before_a_row(
         ({"on_withdrawal": "clear_fields"}, 'clear_fields is for on_withdrawal="clear_fields"'),
         ({"on_withdrawal": "consent_objects"}, "needs consent_objects"),
         ({"on_withdrawal": "clear_fields", "clear_fields": [KEY]}, "must not empty the external id"),
-        ({"hard_delete": True, "on_withdrawal": "clear_fields", "clear_fields": ["Email"]}, "hard_delete needs"),
+        (
+            {"hard_delete": True, "on_withdrawal": "clear_fields", "clear_fields": ["Email"]},
+            'hard_delete is for on_withdrawal="delete"',
+        ),
         ({"max_body_bytes": 150_000_000}, "at most 100,000,000"),
         ({"write": "insert", "consent_objects": [EMAIL_CONSENT]}, "would never arrive"),
         ({"sobject": "Contact WHERE"}, "sobject must be an API name"),

@@ -16,8 +16,9 @@ from airflow_consent_retl.databases.tables.column_types import column_type
 from airflow_consent_retl.databases.tables.core import CoreWriter
 from airflow_consent_retl.databases.tables.dialects import table_dialect
 from airflow_consent_retl.databases.tables.statements import Upsert, delete_from, mark_in
+from airflow_consent_retl.databases.tables.table_name import TableName
 from airflow_consent_retl.databases.tables.write_rules import WriteRules
-from airflow_consent_retl.databases.tables.writer import Nulls, RowRefusedError, TableName
+from airflow_consent_retl.databases.tables.writer import Nulls, RowRefusedError
 
 if TYPE_CHECKING:
     from support.databases import Database

@@ -12,7 +12,8 @@ from support.loading import deliver, load_of, rejected, take_back
 from support.log_lines import unwrapped
 
 from airflow_consent_retl.databases.tables.core import CoreWriter
-from airflow_consent_retl.databases.tables.writer import TableName, UnprovenError
+from airflow_consent_retl.databases.tables.table_name import TableName
+from airflow_consent_retl.databases.tables.writer import UnprovenError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -149,7 +149,7 @@ def test_fields_that_would_be_one_column_are_refused(sqlite: Database, duck: Dat
 
 @pytest.mark.parametrize("table", ["", ".", "a.", ".a", "a.b.c", '"a', "a\0b", '"a"b'])
 def test_what_names_no_table_is_refused(sqlite: Database, table: str) -> None:
-    with pytest.raises(ConfigurationError, match="names no table"):
+    with pytest.raises(ConfigurationError, match=r"names no table|table must not be empty"):
         sqlite.destination(table)
 
 

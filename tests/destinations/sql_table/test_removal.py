@@ -17,7 +17,7 @@ from support.loading import Lease, batches_of, deliver, load_of, rejected, take_
 from airflow_consent_retl.contract.outcomes import Outcome, RowStatus
 from airflow_consent_retl.databases.tables.core import CoreWriter
 from airflow_consent_retl.databases.tables.removal_marks import Mark
-from airflow_consent_retl.databases.tables.writer import TableName
+from airflow_consent_retl.databases.tables.table_name import TableName
 from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError, LeaseLostError
 
 if TYPE_CHECKING:
@@ -316,10 +316,10 @@ def test_refuses_to_empty_columns_that_take_no_null(database: Database) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"on_remove": "hide"}, "on_remove is `delete` or `mark`"),
-        ({"on_remove": "mark"}, "needs a mark_column"),
-        ({"mark_column": "gone"}, 'belong to on_remove="mark"'),
-        ({"mark_nulls": True}, 'belong to on_remove="mark"'),
+        ({"on_remove": "hide"}, "on_remove must be `delete` or `mark`"),
+        ({"on_remove": "mark"}, 'mark_column is for on_remove="mark", which needs it'),
+        ({"mark_column": "gone"}, 'mark_column is for on_remove="mark"'),
+        ({"mark_nulls": True}, 'mark_nulls is for on_remove="mark"'),
     ],
 )
 def test_refuses_removal_options_that_mean_nothing(sqlite: Database, options: dict[str, Any], message: str) -> None:

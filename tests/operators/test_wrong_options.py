@@ -1,0 +1,300 @@
+"""Wrong options of loads: each is found when the DAG file is parsed, or by `consent-retl check`, before a first run.
+
+The cases are made of the annotations of every load that is offered: an option that no rule covers fails here.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import pytest
+from airflow.sdk import DAG
+from support.crm_sync import POLICY
+
+from airflow_consent_retl import operators
+from airflow_consent_retl.checking.dag_check import check_dag
+from airflow_consent_retl.checking.policies_read import PoliciesRead
+from airflow_consent_retl.contract.spec import DestinationSpec
+from airflow_consent_retl.destinations.data_manager.accounts import Account
+from airflow_consent_retl.destinations.declared import (
+    DeclaredRequest,
+    DestinationDeclaration,
+    StatusOnly,
+    each_row,
+    field,
+)
+from airflow_consent_retl.destinations.salesforce.consent_objects import ConsentObject
+from airflow_consent_retl.errors import ConfigurationError, OptionsError
+from airflow_consent_retl.operators import PropagateWithdrawalsOperator, RetireSyncOperator
+from airflow_consent_retl.operators.face import MODULES
+from airflow_consent_retl.operators.load import LoadOperator
+from airflow_consent_retl.operators.load_settings import LoadSettings
+from airflow_consent_retl.operators.spec_load import SpecLoadOperator, parameters_of
+from airflow_consent_retl.storage.sync_mode import SyncMode
+
+ACME = DestinationDeclaration(
+    name="Acme",
+    send=DeclaredRequest(path="/people", body=each_row({"id": field("id")}), answer=StatusOnly()),
+    on_withdrawal={},
+)
+GOOGLE = {"operating_account": "123", "consent_signals": {"ad_user_data": "C4", "ad_personalization": "C4"}}
+# What each load needs, and nothing that it does not.
+SOUND: dict[str, dict[str, Any]] = {
+    "LoadToBrazeOperator": {"workspace_name": "w", "on_withdrawal": "delete"},
+    "LoadToCustomerioOperator": {"workspace_id": 1, "on_withdrawal": "delete"},
+    "LoadToDeclaredHttpOperator": {"declaration": ACME, "conn_id": "acme", "on_withdrawal": None},
+    "LoadToFilesOperator": {"path": "file:///exports/lake"},
+    "LoadToGoogleCustomerMatchOperator": {**GOOGLE, "audience_id": "1", "terms_of_service_accepted": True},
+    "LoadToGoogleEventsOperator": {**GOOGLE, "product_destination_id": "1"},
+    "LoadToHubSpotOperator": {"hub_id": "1", "on_withdrawal": "archive"},
+    "LoadToIterableOperator": {"project_id": 1, "on_withdrawal": "delete"},
+    "LoadToKlaviyoOperator": {"account_id": "a", "on_withdrawal": "suppress"},
+    "LoadToMetaAudienceOperator": {"audience_id": "1", "on_withdrawal": "leave_audience"},
+    "LoadToMetaConversionsOperator": {"dataset_id": "1"},
+    "LoadToSalesforceOperator": {"sobject": "Contact", "external_id": "Key__c", "on_withdrawal": "delete"},
+    "LoadToSqlTableOperator": {"conn_id": "crm", "table": "people"},
+    "LoadToWebhookOperator": {"conn_id": "hook", "endpoint": "/x"},
+}
+# Where the key has another name.
+FIELDS = {"LoadToIterableOperator": {"email": "id"}}
+LOADS = [name for name, module in MODULES.items() if ".destinations." in module]
+# Texts with a form, and values that exclude each other: which option the error names.
+BY_HAND: list[tuple[str, dict[str, Any], dict[str, str]]] = [
+    (
+        "LoadToBrazeOperator",
+        {"identifier": "emial", "on_withdrawal": "unsubscribe", "batch_rows": 76},
+        {"identifier": "did you mean `email`", "unsubscribes": "needs it", "batch_rows": "at most 75"},
+    ),
+    ("LoadToBrazeOperator", {"identifier": "user_alias"}, {"alias_label": "needs it"}),
+    ("LoadToBrazeOperator", {"withdrawn_attributes": {"a": None}}, {"withdrawn_attributes": "clear_attribute"}),
+    ("LoadToBrazeOperator", {"on_withdrawal": "deelte"}, {"on_withdrawal": "did you mean `delete`"}),
+    ("LoadToCustomerioOperator", {"on_withdrawal": "deelte"}, {"on_withdrawal": "did you mean `delete`"}),
+    ("LoadToCustomerioOperator", {"on_withdrawal": "leave_audience"}, {"segment_id": "segment"}),
+    ("LoadToDeclaredHttpOperator", {"on_withdrawal": "delete"}, {"on_withdrawal": "cannot remove people"}),
+    ("LoadToDeclaredHttpOperator", {"parameters": {"list": 1}}, {"list": "has no parameter `list`"}),
+    (
+        "LoadToFilesOperator",
+        {"path": "exports/lake", "null_text": "=1", "format": "parket"},
+        {"path": "not absolute", "null_text": "formula", "format": "did you mean `parquet`"},
+    ),
+    ("LoadToFilesOperator", {"path": "s3://bucket/"}, {"path": "root"}),
+    ("LoadToFilesOperator", {"path": Path("/exports")}, {"path": "must be text"}),
+    (
+        "LoadToGoogleCustomerMatchOperator",
+        {
+            "audience_id": "x1",
+            "login_account": "a",
+            "terms_of_service_accepted": False,
+            "consent_signals": {"ad_user": "C4"},
+        },
+        {
+            "audience_id": "number",
+            "login_account": "digits",
+            "terms_of_service_accepted": "6299717",
+            "consent_signals": "names no category for `ad_user_data`",
+        },
+    ),
+    ("LoadToGoogleCustomerMatchOperator", {"operating_account": None}, {"operating_account": "needed"}),
+    ("LoadToGoogleEventsOperator", {"product_destination_id": "a b"}, {"product_destination_id": "data stream"}),
+    (
+        "LoadToGoogleEventsOperator",
+        {"operating_account": {"account_id": "1", "account_type": "X"}, "batch_rows": 2001},
+        {"operating_account": "account_type", "batch_rows": "at most 2,000"},
+    ),
+    ("LoadToHubSpotOperator", {"id_property": ""}, {"id_property": "must not be empty"}),
+    (
+        "LoadToHubSpotOperator",
+        {"on_withdrawal": "unsubscribe"},
+        {"on_withdrawal": "legal_basis", "unsubscribes": "needs it"},
+    ),
+    ("LoadToKlaviyoOperator", {"list_id": "a list"}, {"list_id": "Y6nRLr"}),
+    ("LoadToKlaviyoOperator", {"on_withdrawal": "leave_list"}, {"list_id": "needs a list_id"}),
+    ("LoadToMetaAudienceOperator", {"audience_id": "x"}, {"audience_id": "number"}),
+    ("LoadToMetaAudienceOperator", {"audience_id": 7}, {"audience_id": "as text"}),
+    ("LoadToMetaConversionsOperator", {"dataset_id": "x"}, {"dataset_id": "pixel"}),
+    (
+        "LoadToSalesforceOperator",
+        {"sobject": "no name", "hard_delete": True, "on_withdrawal": "clear_fields"},
+        {"sobject": "API name", "hard_delete": 'on_withdrawal="delete"', "clear_fields": "needs it"},
+    ),
+    ("LoadToSalesforceOperator", {"consent_objects": ["x"]}, {"consent_objects": ""}),
+    ("LoadToSqlTableOperator", {"table": "a.b.c"}, {"table": "names no table"}),
+    ("LoadToSqlTableOperator", {"on_remove": "mark"}, {"mark_column": "needs it"}),
+    ("LoadToSqlTableOperator", {"mark_nulls": True}, {"mark_nulls": 'on_remove="mark"'}),
+    ("LoadToWebhookOperator", {"removal_method": "POST"}, {"removal_method": "removal_event"}),
+    ("LoadToWebhookOperator", {"envelope": None, "removal_event": {"a": "b"}}, {"removal_event": "envelope"}),
+    ("LoadToWebhookOperator", {"own_codes": "E1"}, {"own_codes": "a list"}),
+    ("LoadToWebhookOperator", {"mode": "miror", "nulls": "nul"}, {"mode": "`mirror`", "nulls": "`null`"}),
+    ("LoadToWebhookOperator", {"field_nulls": {"idd": "omitt"}}, {"field_nulls": "did you mean `omit`"}),
+    ("LoadToWebhookOperator", {"dry_run": "yes"}, {"dry_run": "True or False"}),
+    ("LoadToWebhookOperator", {"shares_target_with": "leads/webhook"}, {"shares_target_with": "a list"}),
+]
+
+
+def kind_named(name: str) -> type[SpecLoadOperator]:
+    kind: type[SpecLoadOperator] = getattr(operators, name)
+    return kind
+
+
+def load_of(name: str, **options: Any) -> SpecLoadOperator:
+    given = {"destination": "crm", "permitted": {}, "fields": FIELDS.get(name, {"id": "id"}), **SOUND[name], **options}
+    return kind_named(name)(task_id="load", **given)
+
+
+def hints_of(kind: type) -> dict[str, Any]:
+    """Return the types of options; some of the names are those that only type checkers import."""
+    known = {"Account": Account, "ConsentObject": ConsentObject, "DestinationDeclaration": DestinationDeclaration}
+    return get_type_hints(kind, localns={**known, "Pace": object, "OptionCheck": object})
+
+
+def wrong_values(hint: Any) -> list[Any]:
+    """Return values that an option of this type never has."""
+    members = get_args(hint) if get_origin(hint) is not Literal and type(None) in get_args(hint) else (hint,)
+    [*others] = [member for member in members if member is not type(None)]
+    if len(others) > 1:
+        return []
+    kind = get_origin(others[0]) or others[0]
+    if kind is Literal:
+        return [f"{get_args(others[0])[0]}x", 7]
+    return {bool: ["false", 1], int: [0, -1, 2.5, "3", True], float: [-1, "3", float("nan")]}.get(kind, [])
+
+
+def of_the_spec(name: str) -> Iterator[tuple[str, Any]]:
+    spec_class: type[DestinationSpec] = kind_named(name).spec_class
+    hints = hints_of(spec_class)
+    for option in parameters_of(spec_class):
+        if option not in spec_class.templated:
+            yield from ((option, value) for value in wrong_values(hints[option]))
+
+
+TYPED = [(name, option, value) for name in LOADS for option, value in of_the_spec(name)]
+
+
+def test_each_load_has_options_that_are_sound() -> None:
+    assert SOUND.keys() == set(LOADS)
+    assert [name for name in LOADS if load_of(name).wrong_options()] == []
+    # Both lists are made of annotations.
+    assert len(TYPED) > 200
+
+
+@pytest.mark.parametrize(("name", "option", "value"), TYPED)
+def test_a_value_of_another_type_or_range_is_refused_when_the_dag_is_parsed(name: str, option: str, value: Any) -> None:
+    with pytest.raises(OptionsError) as raised:
+        load_of(name, **{option: value})
+
+    assert option in {one.path for one in raised.value.problems}
+    assert option in str(raised.value)
+
+
+OF_EVERY_LOAD = [
+    *((name, "nope") for name in ("mode", "absent", "write")),
+    *((name, "3") for name in LoadSettings.least),
+    *((name, -1) for name in (*LoadSettings.least, *LoadSettings.positive)),
+    *((name, 0) for name in LoadSettings.positive),
+    ("max_rejected_ratio", 1.5),
+    *((name, "false") for name in ("accept_no_removal", "allow_closing", "allow_older", "deferrable")),
+]
+
+
+@pytest.mark.parametrize(("option", "value"), OF_EVERY_LOAD)
+def test_a_wrong_setting_of_any_load_is_refused_when_the_dag_is_parsed(option: str, value: Any) -> None:
+    with pytest.raises(OptionsError, match=option):
+        load_of("LoadToFilesOperator", **{option: value})
+
+
+def test_every_number_and_flag_of_all_loads_has_a_case() -> None:
+    parameters = inspect.signature(LoadOperator.__init__).parameters.values()
+    typed = {one.name for one in parameters if re.match(r"(bool|int|float)( \| None)?$", str(one.annotation))}
+
+    assert typed <= {name for name, _ in OF_EVERY_LOAD}
+    assert set(LoadSettings.choices["mode"]) == set(SyncMode)
+
+
+@pytest.mark.parametrize(("name", "options", "errors"), BY_HAND)
+def test_every_error_of_a_destination_is_found_at_once(
+    name: str, options: dict[str, Any], errors: dict[str, str]
+) -> None:
+    with pytest.raises(OptionsError) as raised:
+        load_of(name, **options)
+
+    found = {one.path: one.message for one in reversed(raised.value.problems)}
+    assert found.keys() == errors.keys()
+    assert [path for path, words in errors.items() if words not in found[path]] == []
+
+
+def test_fields_are_checked_together_with_options() -> None:
+    with pytest.raises(OptionsError) as raised:
+        load_of("LoadToGoogleEventsOperator", batch_rows=0, fields={"ad_user_data": "a_column"})
+
+    assert {one.path for one in raised.value.problems} == {"batch_rows", "fields"}
+
+
+# With a template, and what it becomes: the option and the words of the error.
+RENDERED = [
+    ("LoadToFilesOperator", {"path": "{{ 'lake' }}"}, {"path": "not absolute"}),
+    ("LoadToGoogleCustomerMatchOperator", {"audience_id": "{{ 'x' }}"}, {"audience_id": "number"}),
+    ("LoadToGoogleEventsOperator", {"login_account": "{{ 'x' }}"}, {"login_account": "digits"}),
+    ("LoadToKlaviyoOperator", {"list_id": "{{ 'a list' }}"}, {"list_id": "Y6nRLr"}),
+    ("LoadToMetaAudienceOperator", {"audience_id": "{{ 'x' }}"}, {"audience_id": "number"}),
+    ("LoadToMetaConversionsOperator", {"dataset_id": "{{ 'x' }}"}, {"dataset_id": "pixel"}),
+    ("LoadToSalesforceOperator", {"sobject": "{{ 'a b' }}"}, {"sobject": "API name"}),
+    ("LoadToSqlTableOperator", {"table": "{{ 'a.b.c' }}"}, {"table": "names no table"}),
+    ("LoadToWebhookOperator", {"dry_run": "{{ 'maybe' }}"}, {"dry_run": "True or False"}),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "errors"), RENDERED)
+def test_a_template_is_checked_as_soon_as_it_is_rendered(
+    name: str, options: dict[str, Any], errors: dict[str, str]
+) -> None:
+    with DAG("people", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
+        load = load_of(name, **options)
+
+    found = problems_of(dag)
+    assert found.keys() == errors.keys()
+    assert [path for path, words in errors.items() if words not in found[path]] == []
+    load.render_template_fields({})
+    if "dry_run" not in options:
+        with pytest.raises(ConfigurationError, match=next(iter(errors.values()))):
+            load.build_destination()
+
+
+@pytest.mark.parametrize("name", LOADS)
+def test_a_mapped_load_is_checked_without_what_only_a_run_has(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "policy.json").write_text(json.dumps(POLICY))
+    monkeypatch.setenv("AIRFLOW__CONSENT_RETL__POLICY", f"file:{tmp_path}/policy.json")
+    given = {"permitted": {}, "fields": FIELDS.get(name, {"id": "id"}), **SOUND[name]}
+    [option, value] = next(of_the_spec(name))
+    with DAG("people", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
+        kind_named(name).partial(task_id="load", **{**given, option: value}).expand(destination=["crm:a", "crm:b"])
+
+    assert problems_of(dag).keys() == {option}
+
+
+@pytest.mark.parametrize("name", LOADS)
+def test_the_loads_of_a_fast_lane_are_checked_when_the_dag_is_parsed(name: str) -> None:
+    [option, value] = next(of_the_spec(name))
+    load = partial(kind_named(name), **{**SOUND[name], option: value}, fields={"id": "id"})
+    model = {"model": "people", "conn_id": "source", "sql": "SELECT 1", "primary_key": "id"}
+
+    with pytest.raises(OptionsError, match=rf"loads\['crm'\]: .*{option}") as raised:
+        PropagateWithdrawalsOperator(task_id="withdraw", **model, loads={"crm": load})  # type: ignore[arg-type]
+    with pytest.raises(OptionsError, match=rf"load: .*{option}"):
+        RetireSyncOperator(task_id="retire", model="people", destination="crm", load=load)
+
+    assert raised.value.problems[0].path.startswith("loads['crm'].")
+
+
+def problems_of(dag: Any) -> dict[str, str]:
+    """Return the problems that `consent-retl check` finds without a connection, by place."""
+    checked = check_dag(dag, PoliciesRead(None), None)
+    return {one.path: one.message for task in checked for one in task.found if one.kind == "problem"}
