@@ -318,7 +318,7 @@ class LoadToSalesforceOperator(_LoadToSalesforceOperator):
     def __init__(
         self,
         *,
-        batch_rows: int = 10000,
+        batch_rows: int = 50000,
         concurrency: int = 2,
         timeout_s: float = 60,
         max_attempts: int = 6,

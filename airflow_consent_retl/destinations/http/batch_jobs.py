@@ -28,8 +28,7 @@ class BatchJobs:
 
     def __init__(self, *, max_body_bytes: int) -> None:
         self._max_body_bytes = max_body_bytes
-        # An empty id: the person's lines were not handed over, and others were.
-        self._ids: dict[str, str] = {}
+        self._of: dict[str, Outcome] = {}
 
     def start(self, lines: KeyedLines, submit: Callable[[bytes], str]) -> None:
         """Start as many jobs as these lines take.
@@ -48,13 +47,11 @@ class BatchJobs:
                 job = submit(body)
             except (AttemptError, RefusedCallError, DestinationError, DestinationUnavailableError):
                 # INVARIANT: `send` raises only for a batch of which certainly nothing was applied.
-                if not self._ids:
+                if not self._of:
                     raise
-                self._ids |= dict.fromkeys(owners[start:], "")
+                self._of |= dict.fromkeys(owners[start:], _NOT_STARTED)
                 return
-            for key in dict.fromkeys(owners[start : start + count]):
-                before = self._ids.get(key)
-                self._ids[key] = job if before is None else before and f"{before}+{job}"
+            self._add(dict.fromkeys(owners[start : start + count], Outcome(RowStatus.PENDING, job)))
             start += count
 
     def outcomes(
@@ -67,12 +64,16 @@ class BatchJobs:
             otherwise: of a person without a job.
             refused: the outcomes of rows without a key; by default as `otherwise`.
         """
-        return Outcomes.of(self._outcome(row, key, otherwise, refused or {}) for row, key in enumerate(keys))
+        of, others = self._of, refused or {}
+        return Outcomes.of(of[key] if key in of else others.get(row, otherwise) for row, key in enumerate(keys))
 
-    def _outcome(self, row: int, key: str | None, otherwise: Outcome, refused: Mapping[int, Outcome]) -> Outcome:
-        if key is None or key not in self._ids:
-            return refused.get(row, otherwise)
-        return Outcome(RowStatus.PENDING, self._ids[key]) if self._ids[key] else _NOT_STARTED
+    def _add(self, started: Mapping[str, Outcome]) -> None:
+        for key in self._of.keys() & started.keys():
+            before, now = self._of[key], started[key]
+            if before.status is RowStatus.PENDING:
+                before = Outcome(RowStatus.PENDING, f"{before.code}+{now.code}")
+            self._of[key] = before
+        self._of = {**started, **self._of}
 
 
 def gone(

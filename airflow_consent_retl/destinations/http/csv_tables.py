@@ -14,7 +14,7 @@ from functools import reduce
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow.csv import WriteOptions, write_csv
+from pyarrow.csv import ConvertOptions, ParseOptions, ReadOptions, WriteOptions, read_csv, write_csv
 
 from airflow_consent_retl.contract.outcomes import Outcome, RowStatus
 from airflow_consent_retl.destinations.http.responses import ACCEPTED, UnreadableAnswerError
@@ -52,18 +52,15 @@ def csv_files(table: pa.RecordBatch, *, most_bytes: int) -> Iterator[tuple[bytes
         table: texts, of which none is NULL.
         most_bytes: of a file.
     """
-    header = (",".join('"' + name.replace('"', '""') + '"' for name in table.schema.names) + "\n").encode()
+    header = _written(table.slice(0, 0), table.schema.names).size
     # Of a value: itself, its quotes once more, and three characters around it.
     lengths = [pc.add(pc.add(pc.binary_length(column), pc.count_substring(column, '"')), 3) for column in table.columns]
     ends: list[int] = pc.cumulative_sum(reduce(pc.add, lengths).cast(pa.int64())).to_pylist()
     start = 0
     while start < table.num_rows:
         before = ends[start - 1] if start else 0
-        stop = max(start + 1, bisect_right(ends, most_bytes - len(header) + before))
-        sink = pa.BufferOutputStream()
-        sink.write(header)
-        write_csv(table.slice(start, stop - start), sink, WriteOptions(include_header=False, quoting_style="all_valid"))
-        yield sink.getvalue().to_pybytes(), stop - start
+        stop = max(start + 1, bisect_right(ends, most_bytes - header + before))
+        yield _written(table.slice(start, stop - start), table.schema.names).to_pybytes(), stop - start
         start = stop
 
 
@@ -94,38 +91,78 @@ def by_column(tables: Iterable[tuple[bytes, ReadLine]], column: str) -> dict[str
     """
     found: dict[str, Outcome] = {}
     for body, outcome_of in tables:
-        pairs = _outcomes(body, outcome_of, column) if body.strip() else []
-        own = dict(pairs)
-        if len(own) == len(pairs) and found.keys().isdisjoint(own):
-            found |= own
-            continue
-        for value, outcome in pairs:
-            if found.setdefault(value, outcome) != outcome:
+        if isinstance(outcome_of, AcceptedWith) and not found:
+            applied = _applied(body, column, outcome_of.column)
+            found = dict.fromkeys(applied, ACCEPTED)
+            if found:
+                continue
+        for value, outcome in _outcomes(body, outcome_of, column) if body.strip() else ():
+            if found.setdefault(value, outcome) is not outcome and found[value] != outcome:
                 found[value] = _SEVERAL
     return found
 
 
-def _outcomes(body: bytes, outcome_of: ReadLine, column: str) -> list[tuple[str, Outcome]]:
+def _applied(body: bytes, column: str, filled: str) -> list[str]:
+    """Return the values of a column, if each of them is there once and each line has a value in another column.
+
+    It is the short way for most tables; none where there is a doubt, for which `_outcomes` looks at each line.
+    """
+    header = next(csv.reader([body.partition(b"\n")[0].decode("utf-8", "replace")]), [])
+    if len({column, filled, *header}) != len(header):
+        return []
+    texts = ConvertOptions(column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False)
+    block = ReadOptions(use_threads=False, block_size=max(1, len(body)))
+    try:
+        table = read_csv(pa.BufferReader(body), block, ParseOptions(newlines_in_values=True), texts)
+    except (pa.ArrowInvalid, UnicodeDecodeError):
+        return []
+    # INVARIANT: Arrow reads more than the strict reader takes. What it would write in the same way, both read alike.
+    if table.num_rows == 0 or not _written(table, table.schema.names).equals(pa.py_buffer(body)):
+        return []
+    values: list[str] = table.column(column).to_pylist()
+    is_filled = pc.all(pc.not_equal(table.column(filled), "")).as_py()
+    return values if is_filled and len(set(values)) == len(values) else []
+
+
+def _written(table: pa.Table | pa.RecordBatch, header: Iterable[str]) -> pa.Buffer:
+    """Return texts as CSV with a header; every value is quoted, and a line ends with `\\n`."""
+    sink = pa.BufferOutputStream()
+    sink.write((",".join('"' + name.replace('"', '""') + '"' for name in header) + "\n").encode())
+    write_csv(table, sink, WriteOptions(include_header=False, quoting_style="all_valid"))
+    return sink.getvalue()
+
+
+def _outcomes(body: bytes, outcome_of: ReadLine, column: str) -> Iterator[tuple[str, Outcome]]:
     header, lines = _csv_lines(body, [column])
     key = header.index(column)
     if isinstance(outcome_of, AcceptedWith) and outcome_of.column in header:
         # Most lines by far: no object is made of each.
         place, otherwise = header.index(outcome_of.column), outcome_of.otherwise
-        return [(line[key], ACCEPTED if line[place] else otherwise) for line in lines]
-    return [(line[key], outcome_of(dict(zip(header, line, strict=True)))) for line in lines]
+        return ((line[key], ACCEPTED if line[place] else otherwise) for line in lines)
+    return ((line[key], outcome_of(dict(zip(header, line, strict=True)))) for line in lines)
 
 
-def _csv_lines(body: bytes | None, columns: Iterable[str]) -> tuple[list[str], list[list[str]]]:
+def _csv_lines(body: bytes | None, columns: Iterable[str]) -> tuple[list[str], Iterator[list[str]]]:
+    """Return the header and the lines, one after the other: a table may be as large as a file that was sent."""
     if body is None:
         raise UnreadableAnswerError
+    text = io.TextIOWrapper(io.BytesIO(body), "utf-8-sig", newline="")
+    lines = _full_lines(csv.reader(text, strict=True))
+    header = next(lines, [])
+    if not header or len(set(header)) != len(header) or not set(columns) <= set(header):
+        raise UnreadableAnswerError
+    return header, lines
+
+
+def _full_lines(reader: Iterator[list[str]]) -> Iterator[list[str]]:
+    width = 0
     try:
-        reader = csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
-        header, *lines = [line for line in reader if line]
+        for line in reader:
+            if line:
+                width = width or len(line)
+                if len(line) != width:
+                    raise UnreadableAnswerError
+                yield line
     except (ValueError, csv.Error):
         # The parser's message may quote a line.
         raise UnreadableAnswerError from None
-    if len(set(header)) != len(header) or not set(columns) <= set(header):
-        raise UnreadableAnswerError
-    if any(len(line) != len(header) for line in lines):
-        raise UnreadableAnswerError
-    return header, lines

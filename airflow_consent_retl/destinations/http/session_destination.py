@@ -145,7 +145,7 @@ class SessionDestination(Destination, Generic[Options, Api, State]):
                 return None
             people = [key or "" for key in self.keys(read())]
             of_jobs = [self.results(job, state, people) for job, state in ended.items()]
-        return Outcomes.of(map(worst, zip(*of_jobs, strict=True)))
+        return Outcomes.of(of_jobs[0] if len(of_jobs) == 1 else map(worst, zip(*of_jobs, strict=True)))
 
     def is_processed(self, request_id: str) -> bool:
         """Return whether `confirm_rows` has an answer about a request. It needs no open load."""

@@ -43,7 +43,8 @@ class SalesforceOptions(RecordOptions):
         on_withdrawal: what happens to a person who is removed.
         hard_delete: whether `delete` leaves nothing in the recycle bin; the user needs `Bulk API Hard Delete`.
         consent_objects: the consent objects that tell Salesforce what each person consented to.
-        batch_rows: maximum number of rows in a job. Salesforce itself works in batches of 10,000.
+        batch_rows: maximum number of rows in a job. Salesforce itself works in batches of 10,000, and each job costs
+            some of the org's requests. A job is in memory: lower it where rows are long and workers are small.
         concurrency: jobs that are made at the same time.
         max_body_bytes: the most bytes of a job.
         max_api_share: the share of the org's API requests of 24 hours from which no new job is made.
@@ -68,7 +69,7 @@ class SalesforceOptions(RecordOptions):
     on_withdrawal: OnWithdrawal
     hard_delete: bool = False
     consent_objects: Sequence[ConsentObject | Mapping[str, Any]] = ()
-    batch_rows: int = 10_000
+    batch_rows: int = 50_000
     concurrency: int = 2
     max_body_bytes: int = MAX_FILE_BYTES
     timeout_s: float = 60

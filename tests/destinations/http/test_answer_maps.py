@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import csv
+import io
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -23,7 +25,7 @@ from airflow_consent_retl.destinations.http.answer_maps import (
     joined,
     rejected_by,
 )
-from airflow_consent_retl.destinations.http.csv_tables import by_column, csv_entries
+from airflow_consent_retl.destinations.http.csv_tables import AcceptedWith, by_column, csv_entries
 from airflow_consent_retl.destinations.http.responses import ACCEPTED, UnreadableAnswerError
 
 SENT: list[dict[str, Any]] = [
@@ -214,6 +216,31 @@ def test_a_refusal_with_errors_rejects_the_rows_without_one_by_its_status() -> N
     assert found is not None
     assert list(found) == [rejected("locked"), rejected("http_422"), rejected("http_422")]
     assert errors_beside([], SENT, CODE, status=422) is None
+
+
+CELL = st.text(st.sampled_from('ab",\n\r#Ä'), max_size=3)
+
+
+@given(st.lists(st.tuples(CELL, CELL), max_size=4), st.sampled_from(["all", "few"]), st.binary(max_size=3), st.data())
+def test_results_mean_the_same_whether_they_are_read_as_a_whole_or_line_by_line(
+    lines: list[tuple[str, str]], quoted: str, noise: bytes, data: st.DataObject
+) -> None:
+    text = io.StringIO()
+    quoting: Any = csv.QUOTE_ALL if quoted == "all" else csv.QUOTE_MINIMAL
+    csv.writer(text, lineterminator="\n", quoting=quoting).writerows([("Id", "Key"), *lines])
+    body = text.getvalue().encode()
+    place = data.draw(st.integers(0, len(body)))
+    whole = AcceptedWith("Id", otherwise=rejected("x"))
+
+    for some in (body, body[:place] + noise + body[place:]):
+        assert read_or_not(some, whole) == read_or_not(some, whole.__call__)
+
+
+def read_or_not(body: bytes, outcome_of: Callable[[Mapping[str, str]], Outcome]) -> dict[str, Outcome] | None:
+    try:
+        return by_column([(body, outcome_of)], "Key")
+    except UnreadableAnswerError:
+        return None
 
 
 def test_lines_in_several_tables_are_found_by_a_column_and_a_contradiction_is_uncertain() -> None:
