@@ -6,9 +6,11 @@ import os
 import pkgutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.forks import forks
 
 from airflow_consent_retl import destinations
 from airflow_consent_retl.operators.face import MODULES
@@ -69,27 +71,39 @@ import sys
 exec({before!r})
 before = set(sys.modules)
 exec({script!r})
-print(*set(sys.modules) - before, sep="\\n", file=open(sys.argv[1], "w"))
+print(*set(sys.modules) - before, sep="\\n")
 """
+Run = Callable[..., str]
 
 
-def loaded_by(script: str, *, before: str = "") -> set[str]:
+@pytest.fixture(scope="module")
+def plain() -> Iterator[Run]:
+    """Run scripts in new processes that have loaded what every DAG file loads."""
+    with forks(PLAIN) as run:
+        yield run
+
+
+@pytest.fixture(scope="module")
+def empty() -> Iterator[Run]:
+    """Run scripts in new processes that have loaded nothing."""
+    with forks("") as run:
+        yield run
+
+
+def loaded_by(run: Run, script: str, *, before: str = "") -> set[str]:
     """Return the modules that a script loads in a new process after another one has run there."""
-    out = Path(os.environ["AIRFLOW_HOME"]) / "modules.txt"
-    program = LOADED.format(before=before, script=script)
-    subprocess.run([sys.executable, "-W", "ignore", "-c", program, str(out)], check=True, capture_output=True)
-    return set(out.read_text().splitlines())
+    return set(run(LOADED.format(before=before, script=script)).splitlines())
 
 
-def test_importing_the_operators_loads_no_engine_that_airflow_does_not_load() -> None:
-    added = loaded_by(FOR_AUTHORS, before=PLAIN)
+def test_importing_the_operators_loads_no_engine_that_airflow_does_not_load(plain: Run) -> None:
+    added = loaded_by(plain, FOR_AUTHORS)
 
     assert "airflow_consent_retl.operators.consent" in added
     assert {module for module in added if module.partition(".")[0] in HEAVY} == set()
 
 
-def test_importing_every_name_loads_nothing_of_other_projects() -> None:
-    added = loaded_by(EVERY_NAME, before=PLAIN)
+def test_importing_every_name_loads_nothing_of_other_projects(plain: Run) -> None:
+    added = loaded_by(plain, EVERY_NAME)
 
     assert "airflow_consent_retl.consent.planner" in added
     assert {module.partition(".")[0] for module in added} == {"airflow_consent_retl", "airflow"}
@@ -143,8 +157,8 @@ from airflow_consent_retl.operators import *
 """
 
 
-def test_every_operator_loads_no_more_than_what_defines_the_operators() -> None:
-    added = loaded_by(EVERY_OPERATOR, before=PLAIN + IN_EACH_PROCESS)
+def test_every_operator_loads_no_more_than_what_defines_the_operators(plain: Run) -> None:
+    added = loaded_by(plain, EVERY_OPERATOR, before=IN_EACH_PROCESS)
 
     ours = {name.removeprefix("airflow_consent_retl.") for name in added if name.startswith("airflow_consent_retl.")}
     defining = {module.removeprefix("airflow_consent_retl.") for module in MODULES.values()}
@@ -161,21 +175,19 @@ classes = {
     for one in vars(module).values() if isinstance(one, type) and one.__module__ == name
 }
 methods = [method for one in classes for method in vars(one).values() if isinstance(method, FunctionType)]
-print(sum(method.__code__.co_filename == "<string>" for method in methods), file=open(sys.argv[1], "w"))
+print(sum(method.__code__.co_filename == "<string>" for method in methods))
 """
 
 
-def test_every_operator_compiles_few_methods_while_it_is_imported() -> None:
+def test_every_operator_compiles_few_methods_while_it_is_imported(plain: Run) -> None:
     """A standard dataclass compiles six: the classes of parameters are made with `parameter_class`."""
-    out = Path(os.environ["AIRFLOW_HOME"]) / "compiled.txt"
-    program = f"{PLAIN}{IN_EACH_PROCESS}\nimport sys\nbefore = set(sys.modules)\n{EVERY_OPERATOR}{COMPILED}"
-    subprocess.run([sys.executable, "-W", "ignore", "-c", program, str(out)], check=True, capture_output=True)
+    compiled = plain(f"{IN_EACH_PROCESS}\nimport sys\nbefore = set(sys.modules)\n{EVERY_OPERATOR}{COMPILED}")
 
-    assert int(out.read_text()) < 100
+    assert 0 < int(compiled) < 100
 
 
-def test_the_provider_info_which_every_process_reads_loads_no_destination() -> None:
-    added = loaded_by("from airflow_consent_retl.get_provider_info import get_provider_info as read; read()")
+def test_the_provider_info_which_every_process_reads_loads_no_destination(empty: Run) -> None:
+    added = loaded_by(empty, "from airflow_consent_retl.get_provider_info import get_provider_info as read; read()")
 
     ours = {name.removeprefix("airflow_consent_retl.") for name in added if name.startswith("airflow_consent_retl.")}
     packages = {f"destinations.{module.name}" for module in pkgutil.iter_modules(destinations.__path__)}
@@ -197,8 +209,8 @@ def test_the_provider_info_which_every_process_reads_loads_no_destination() -> N
     }
 
 
-def test_importing_the_package_loads_nothing_at_all() -> None:
-    added = loaded_by("import airflow_consent_retl")
+def test_importing_the_package_loads_nothing_at_all(empty: Run) -> None:
+    added = loaded_by(empty, "import airflow_consent_retl")
 
     # The package's own entry, and what an editable installation brings.
     assert {name for name in added if name.partition(".")[0] in {*HEAVY, "airflow"}} == set()
@@ -248,8 +260,8 @@ def test_importing_every_module_asks_no_backend_for_a_variable_or_a_connection(t
     assert set(asked.read_text().split("\n")) == {"variable asked_at_last", ""}
 
 
-def test_importing_the_registry_of_databases_loads_no_client() -> None:
-    added = loaded_by("import airflow_consent_retl.databases.registry")
+def test_importing_the_registry_of_databases_loads_no_client(empty: Run) -> None:
+    added = loaded_by(empty, "import airflow_consent_retl.databases.registry")
 
     assert "airflow_consent_retl.databases.snowflake" in added
     # Not even Airflow: only the parts that the registry names need it.
@@ -263,8 +275,8 @@ ensure_plugins_loaded()
 """
 
 
-def test_a_process_that_parses_dags_loads_the_plugin_and_nothing_of_the_page() -> None:
-    added = loaded_by(PARSING, before=FOR_AUTHORS)
+def test_a_process_that_parses_dags_loads_the_plugin_and_nothing_of_the_page(plain: Run) -> None:
+    added = loaded_by(plain, PARSING, before=FOR_AUTHORS)
 
     # The addresses of the page are loaded by the operators, for their links.
     assert {name for name in added if name.partition(".")[0] == "airflow_consent_retl"} == {
@@ -272,8 +284,8 @@ def test_a_process_that_parses_dags_loads_the_plugin_and_nothing_of_the_page() -
     }
 
 
-def test_the_plugin_itself_imports_nothing_but_airflows_class_for_plugins() -> None:
+def test_the_plugin_itself_imports_nothing_but_airflows_class_for_plugins(plain: Run) -> None:
     before = "from airflow.plugins_manager import AirflowPlugin"
-    added = loaded_by("import airflow_consent_retl.sight.plugin", before=before)
+    added = loaded_by(plain, "import airflow_consent_retl.sight.plugin", before=before)
 
     assert {name for name in added if not name.startswith("airflow_consent_retl")} == set()

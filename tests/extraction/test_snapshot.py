@@ -128,17 +128,6 @@ def test_sql_comes_from_a_template_file() -> None:
     assert {"sql", "conn_id", "model", "primary_key", "workspace"} <= set(ExtractModelOperator.template_fields)
 
 
-def test_importing_the_operator_loads_no_engine() -> None:
-    script = (
-        "import sys, airflow.sdk; before = set(sys.modules); import airflow_consent_retl.operators.extract\n"
-        "print(sorted({'pyarrow', 'pandas', 'duckdb', 'ibis', 'sqlalchemy', 'numpy'} & (set(sys.modules) - before)))"
-    )
-
-    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-
-    assert answer.stdout.strip().splitlines()[-1] == "[]"
-
-
 def test_a_killed_extraction_leaves_nothing_visible_and_another_try_works(
     tmp_path: Path, workspace: Any, run_duckdb: Any
 ) -> None:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import gc
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from airflow.sdk import Context
+from support.forks import forks
 
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.operators.base_operator import ConsentRetlOperator
 from airflow_consent_retl.operators.garbage import is_frozen_by_others
 
-# One task in a process of its own. Its output is read by the next one.
+# One task, in a process of its own. Its output is read by the next one.
 TASK = """
 import json, sys
 import pytest
@@ -49,12 +47,10 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[set[str]
     """The projects, and the modules of this package, that each task has loaded at its end."""
     place = tmp_path_factory.mktemp("start")
     found = {}
-    for task in ("extract", "filter", "load"):
-        command = [sys.executable, "-W", "ignore", "-c", TASK, task, str(place), str(place / "output.json")]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        ran = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
-        projects, modules = ran.stdout.splitlines()[-2:]
-        found[task] = (set(projects.split()), {one.partition(".")[2] for one in modules.split()})
+    with forks("import airflow.sdk, pytest") as run:
+        for task in ("extract", "filter", "load"):
+            projects, modules = run(TASK, task, str(place), str(place / "output.json")).splitlines()[-2:]
+            found[task] = (set(projects.split()), {one.partition(".")[2] for one in modules.split()})
     return found
 
 

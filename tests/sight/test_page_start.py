@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.airflow_server import airflow_server, copy_database
+from support.forks import forks
 from support.sync_figures import Sized, write_policies, write_runs
 
 from airflow_consent_retl.storage.location import policy_archive
@@ -50,35 +51,45 @@ show("sync", pages.sync(reader, within, "customers/google_ads:emea", days=365, p
 show("policy", pages.policy(reader, None))
 """
 HISTORY = "airflow_consent_retl.reports.history_of_person"
+Run = Callable[..., Any]
 OURS = "{name for name in sys.modules if name.startswith('airflow_consent_retl')}"
 
 
-def printed(script: str) -> list[str]:
-    """Run a script in a process of its own, and return the lines that it printed with `late:`, without it."""
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True, capture_output=True, text=True)
-    return [line.removeprefix("late:").strip() for line in done.stdout.splitlines() if line.startswith("late:")]
+@pytest.fixture(scope="module")
+def server() -> Iterator[Run]:
+    """Run scripts in new processes that have loaded what Airflow's API server loads."""
+    with forks("import airflow.api_fastapi.app, airflow.models.dag, airflow.models.variable") as run:
+        yield run
 
 
 @pytest.fixture
-def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, airflow_db: Path) -> Path:
-    monkeypatch.setenv("AIRFLOW__CONSENT_RETL__WORKSPACE", tmp_path.as_uri())
-    # Its own: a process that ends with the database of this one would take the file's log of writes away.
+def printed(server: Run, tmp_path: Path, airflow_db: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a script in the API server's process of a deployment, and return what it printed after `late:`, by line."""
+    settings = {
+        "AIRFLOW__CONSENT_RETL__WORKSPACE": tmp_path.as_uri(),
+        # Its own: a process that ends with the database of this one would take the file's log of writes away.
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path}/airflow.db",
+    }
     copy_database(airflow_db, tmp_path / "airflow.db")
-    monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", f"sqlite:///{tmp_path}/airflow.db")
+    monkeypatch.setenv("AIRFLOW__CONSENT_RETL__WORKSPACE", tmp_path.as_uri())
     write_runs(tmp_path / "ledger.db", Sized(3, 2), at=datetime.now(UTC))
     write_policies(policy_archive(), at=datetime.now(UTC))
-    return tmp_path
+
+    def lines(script: str, **more: str) -> list[str]:
+        ours = {f"AIRFLOW__CONSENT_RETL__{name}": value for name, value in more.items()}
+        shown = server(script, settings=settings | ours)
+        return [line.removeprefix("late:").strip() for line in shown.splitlines() if line.startswith("late:")]
+
+    return lines
 
 
-def test_once_the_server_has_started_pages_import_nothing_of_this_package(deployment: Path) -> None:
+def test_once_the_server_has_started_pages_import_nothing_of_this_package(printed: Run) -> None:
     late = printed(f"{STARTED}known = {OURS}\n{PAGES}\nprint('late:', *{OURS} - known)")
 
     assert late == [""]
 
 
-def test_the_modules_about_a_person_are_imported_when_the_form_is_shown_to_someone_who_may_ask(
-    deployment: Path,
-) -> None:
+def test_the_modules_about_a_person_are_imported_when_the_form_is_shown_to_someone_who_may_ask(printed: Run) -> None:
     others = "reader = Rights(name='analyst', dags=frozenset(), reads_all_dags=True, may_look_up=False)"
     form = "show('person', pages.person_form(reader)); end_of_threads()"
     late = f"print('late:', *{{'{HISTORY}'}} & set(sys.modules))"
@@ -99,11 +110,11 @@ def test_the_modules_about_a_person_are_imported_when_the_form_is_shown_to_someo
     ],
 )
 def test_the_driver_of_a_ledger_in_postgresql_is_imported_too(
-    deployment: Path, monkeypatch: pytest.MonkeyPatch, setting: str, value: str, driver: str
+    printed: Run, setting: str, value: str, driver: str
 ) -> None:
-    monkeypatch.setenv(f"AIRFLOW__CONSENT_RETL__{setting}", value)
+    loaded = printed(f"{STARTED}print('late:', *{{'psycopg'}} & set(sys.modules))", **{setting: value})
 
-    assert printed(f"{STARTED}print('late:', *{{'psycopg'}} & set(sys.modules))") == [driver]
+    assert loaded == [driver]
 
 
 def test_airflows_server_prepares_the_page_before_anyone_asks(tmp_path: Path, airflow_db: Path) -> None:
