@@ -156,6 +156,7 @@ class Destination(ABC):
         nulls_by_field: the choices of `Load.nulls` that it can carry out for a single field. Empty: none, so that a
             load with `field_nulls` is refused.
         write_modes: the choices of `Load.write` that it can carry out.
+        write_refusals: for others, the reason why it cannot, where it is more than that there is no such request.
     """
 
     can_remove: ClassVar[bool] = False
@@ -165,6 +166,7 @@ class Destination(ABC):
     withdrawal_choices: ClassVar[Mapping[str, str]] = {}
     nulls_by_field: ClassVar[frozenset[str]] = frozenset()
     write_modes: ClassVar[frozenset[WriteMode]] = frozenset({"upsert"})
+    write_refusals: ClassVar[Mapping[str, str]] = {}
 
     @property
     def on_withdrawal(self) -> str:

@@ -168,9 +168,10 @@ class SyncSettings:
             return
         destination = build()
         if self.write not in destination.write_modes:
+            reason = destination.write_refusals.get(self.write, "")
             raise ConfigurationError(
                 f"write: {type(destination).__name__} can {', '.join(sorted(destination.write_modes))}, "
-                f"not `{self.write}`"
+                f"not `{self.write}`{f': {reason}' if reason else ''}"
             )
         known = destination.nulls_by_field
         for name, choice in self.field_nulls.items():

@@ -1,4 +1,7 @@
-"""HubSpot, Klaviyo and Braze write only people whom they have, or only new ones, and never keep a withheld value."""
+"""HubSpot, Klaviyo and Braze write only people whom they have, or only new ones, and never keep a withheld value.
+
+HubSpot gets single fields that are empty there, too.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,16 @@ from support.loading import load_of
 from support.vendor_api import VendorApi
 from support.vendor_server import Reply
 
-from airflow_consent_retl.contract import DestinationError, DestinationSpec, Outcome, Outcomes, RowStatus
+from airflow_consent_retl.contract import (
+    ConfigurationError,
+    DestinationError,
+    DestinationSpec,
+    Outcome,
+    Outcomes,
+    RowStatus,
+)
 from airflow_consent_retl.contract.destination import Batch, Destination, WriteMode
+from airflow_consent_retl.delivery.settings import SyncSettings
 from airflow_consent_retl.destinations.braze.options import BrazeSpec
 from airflow_consent_retl.destinations.hubspot.options import HubSpotSpec
 from airflow_consent_retl.destinations.klaviyo.options import KlaviyoSpec
@@ -208,3 +219,82 @@ def test_a_person_who_vanishes_after_the_question_is_not_made_by_an_update(kind:
     sent(kind, people(kind, ("ann@x.org", "Ghent", "+492")), "update_only")
 
     assert kind.stored(vendor) == {}
+
+
+HUBSPOT = [one for one in KINDS if one.name == "hubspot"]
+
+
+@pytest.mark.parametrize("kind", HUBSPOT, ids=lambda kind: kind.name)
+def test_only_what_no_one_typed_is_filled_and_a_null_fills_nothing(kind: Kind, vendor: HubSpot) -> None:
+    vendor.contacts["cid"] = {"email": "cid@x.org", "city": "typed", "phone": ""}
+    vendor.contacts["dan"] = {"email": "dan@x.org", "city": "typed", "phone": ""}
+    known = [("ann@x.org", "Ghent", "+492"), ("cid@x.org", "Ghent", "+494"), ("dan@x.org", None, "+495")]
+    rows = people(kind, *known, ("bob@x.org", "Rome", None))
+
+    assert sent(kind, rows, "fill_empty") == [ACCEPTED] * 4
+    found = kind.stored(vendor)
+    assert (found["dan@x.org"]["city"], found["dan@x.org"]["phone"]) == ("typed", "+495")
+    assert (found["ann@x.org"]["city"], found["ann@x.org"]["phone"]) == ("typed", "+491")
+    assert (found["bob@x.org"]["city"], found["bob@x.org"].get("phone")) == ("Rome", None)
+    assert (found["cid@x.org"]["city"], found["cid@x.org"]["phone"]) == ("typed", "+494")
+    written = [call for call in vendor.calls if call.path.endswith("/batch/upsert")]
+    assert all(b"Ghent" not in call.body for call in written)
+
+
+@pytest.mark.parametrize("kind", HUBSPOT, ids=lambda kind: kind.name)
+def test_a_person_with_nothing_to_fill_is_not_sent(kind: Kind, vendor: HubSpot) -> None:
+    assert sent(kind, people(kind, ("ann@x.org", "Ghent", "+492")), "fill_empty") == [ACCEPTED]
+
+    assert [call.path.rpartition("/")[2] for call in vendor.calls] == ["read"]
+
+
+@pytest.mark.parametrize("kind", HUBSPOT, ids=lambda kind: kind.name)
+def test_a_property_that_the_answer_does_not_have_is_not_filled(kind: Kind, vendor: HubSpot) -> None:
+    vendor.contacts["ann@x.org"] = {"email": "ann@x.org"}
+
+    def hide(call: Any, apply: Callable[[], Reply]) -> Reply:
+        answer = apply()
+        for one in answer.content["results"] if call.path == kind.question else ():
+            del one["properties"]["city"]
+        return answer
+
+    vendor.fault = hide
+
+    assert sent(kind, people(kind, ("ann@x.org", "Ghent", "+492")), "fill_empty") == [ACCEPTED]
+    assert vendor.contacts["ann@x.org"] == {"email": "ann@x.org", "phone": "+492"}
+
+
+@pytest.mark.parametrize("kind", HUBSPOT, ids=lambda kind: kind.name)
+def test_a_field_that_consent_withholds_is_emptied_whoever_filled_it(kind: Kind, vendor: HubSpot) -> None:
+    vendor.contacts["ann@x.org"] = {"email": "ann@x.org", "city": "", "phone": "+491"}
+    rows = people(kind, ("ann@x.org", "Ghent", None), ("bob@x.org", "Rome", None))
+
+    assert sent(kind, rows, "fill_empty", cleared=("phone",)) == [ACCEPTED, ACCEPTED]
+    assert vendor.contacts["ann@x.org"] == {"email": "ann@x.org", "city": "Ghent", "phone": ""}
+
+
+@pytest.mark.parametrize("kind", HUBSPOT, ids=lambda kind: kind.name)
+def test_after_a_withheld_field_was_emptied_a_row_that_is_not_filled_is_uncertain(kind: Kind, vendor: HubSpot) -> None:
+    vendor.contacts["ann@x.org"] = {"email": "ann@x.org", "city": "", "phone": "+491"}
+    vendor.fault = lambda call, apply: Reply(403) if call.path.endswith("/batch/upsert") else apply()
+
+    (outcome,) = sent(kind, people(kind, ("ann@x.org", "Ghent", None)), "fill_empty", cleared=("phone",))
+
+    assert outcome.status is RowStatus.UNCERTAIN
+    assert vendor.contacts["ann@x.org"]["phone"] == ""
+
+
+@pytest.mark.parametrize("kind", HUBSPOT, ids=lambda kind: kind.name)
+def test_a_question_about_values_without_an_answer_fills_nothing(kind: Kind, vendor: HubSpot) -> None:
+    vendor.fault = lambda call, apply: Reply(403) if call.path == kind.question else apply()
+
+    with pytest.raises(DestinationError):
+        sent(kind, people(kind, ("bob@x.org", "Rome", "+493")), "fill_empty")
+
+    assert kind.stored(vendor).keys() == {"ann@x.org"}
+
+
+@pytest.mark.parametrize("kind", [one for one in KINDS if one not in HUBSPOT], ids=lambda kind: kind.name)
+def test_vendors_that_write_later_are_not_asked_for_what_is_empty(kind: Kind, vendor: VendorApi) -> None:
+    with pytest.raises(ConfigurationError, match="not `fill_empty`: it applies a request some time after it answered"):
+        SyncSettings(write="fill_empty").check_supported(kind.spec.build, [])

@@ -39,6 +39,7 @@ from airflow_consent_retl.destinations.http.responses import answered_with_numbe
 from airflow_consent_retl.destinations.http.row_states import StateField, stored_with_states
 from airflow_consent_retl.destinations.http.text_values import texts_of
 from airflow_consent_retl.destinations.http.throttle import Throttle
+from airflow_consent_retl.destinations.http.written_rows import APPLIED_LATER
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class BrazeDestination(AccountDestination[BrazeOptions]):
     vendor: ClassVar[Vendor] = VENDOR
     rates: ClassVar[Mapping[str, float]] = {"requests_per_3_s": 3}
     by_clock: ClassVar[bool] = True
+    write_refusals: ClassVar[Mapping[str, str]] = APPLIED_LATER
     throttle: ClassVar[Throttle] = Throttle(reset_header="x-ratelimit-reset")
     withdrawal_choices: ClassVar[Mapping[str, str]] = WITHDRAWAL_CHOICES
     granting: ClassVar[Collection[str]] = GRANTING

@@ -94,6 +94,9 @@ class ShapedRows:
             keeps_nulls: whether a NULL leaves the field at the vendor as it is, unless the load says otherwise.
             **others: as above.
         """
+        if load.write == "fill_empty":
+            # A NULL fills nothing, and leaves every value as it is.
+            return cls(load.schema, nulls="omit", **others)
         nulls: Nulls = "omit" if keeps_nulls else "null"
         return cls(load.schema, nulls=nulls, cleared=load.nulls_sent, omitted=load.nulls_omitted, **others)
 

@@ -16,9 +16,10 @@ from airflow_consent_retl.destinations.http.responses import ACCEPTED
 from airflow_consent_retl.destinations.http.row_states import settled_after
 from airflow_consent_retl.destinations.http.subscriptions import AddressStates, after_addresses
 from airflow_consent_retl.destinations.http.text_values import texts_of
+from airflow_consent_retl.destinations.http.written_rows import filled
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.contract.destination import Batch, Load
+    from airflow_consent_retl.contract.destination import Batch, Load, WriteMode
     from airflow_consent_retl.contract.outcomes import Outcome, Outcomes
     from airflow_consent_retl.destinations.http.address import HttpAddress
     from airflow_consent_retl.destinations.http.batch_steps import BatchSteps
@@ -45,7 +46,7 @@ class ContactDestination(AccountDestination[Options]):
 
     Attributes:
         address_field: the field with the address.
-        address_path: the address's place in a record of the vendor's.
+        properties_path: the place of the properties in a record of the vendor's.
         removals: the changes of records for choices of `on_withdrawal`. The others are `unsubscribe`,
             `unsubscribe_all` and `clear_fields`.
 
@@ -56,7 +57,8 @@ class ContactDestination(AccountDestination[Options]):
     """
 
     address_field: ClassVar[str] = "email"
-    address_path: ClassVar[tuple[str, ...]] = ("email",)
+    properties_path: ClassVar[tuple[str, ...]] = ()
+    write_modes: ClassVar[frozenset[WriteMode]] = AccountDestination.write_modes | {"fill_empty"}
     removals: ClassVar[Mapping[str, RecordChange]] = {}
 
     def __init__(self, address: HttpAddress, options: Options, *, account: str) -> None:
@@ -65,8 +67,17 @@ class ContactDestination(AccountDestination[Options]):
         self._unsubscribes = options.on_withdrawal in {"unsubscribe", "unsubscribe_all"}
 
     @abstractmethod
-    def ask(self, steps: BatchSteps, keys: list[str], found: dict[str, Record]) -> Outcomes:
-        """Fill in the records that the vendor has, by key, and return the outcome of each question."""
+    def ask(
+        self, steps: BatchSteps, keys: list[str], found: dict[str, Record], *, properties: Sequence[str] = ()
+    ) -> Outcomes:
+        """Fill in the records that the vendor has, by key, and return the outcome of each question.
+
+        Args:
+            steps: of the batch.
+            keys: of the people.
+            found: to fill in.
+            properties: whose present values records need, beside those of the identifier and the address.
+        """
 
     @abstractmethod
     def emptying(self, properties: Sequence[str]) -> RecordChange:
@@ -89,6 +100,17 @@ class ContactDestination(AccountDestination[Options]):
     def found(self, batch: Batch) -> FoundRecords:
         """Return the records of people, by the unique property."""
         return self._found(self.steps(batch), texts_of(batch.rows, self._known_by))
+
+    def send(self, batch: Batch) -> Outcomes:
+        """Send a batch, or what of it `Load.write` chooses: then the vendor is asked first. Raises as `store`."""
+        if self.load.write != "fill_empty":
+            return super().send(batch)
+        fields = [name for name in batch.rows.schema.names if name != self._known_by and not subscription_of(name)]
+        keys = texts_of(batch.rows, self._known_by)
+        found = FoundRecords.asked(keys, partial(self.ask, self.steps(batch), properties=fields))
+        return filled(
+            batch, self.load, found, key=self._known_by, fields=fields, is_empty=self._is_empty, destination=self
+        )
 
     def store(self, batch: Batch) -> Outcomes:
         """Write the rows as records, then settle the subscriptions of those that the vendor accepted."""
@@ -122,8 +144,14 @@ class ContactDestination(AccountDestination[Options]):
         properties = [name for name in fields if not subscription_of(name)]
         outcomes = list(self.emptying(properties).apply(steps, found, among=None if properties else []))
         wanted = {number: self.denied for name in fields if (number := subscription_of(name))}
-        addresses = found.texts(*self.address_path)
+        addresses = found.texts(*self.properties_path, self.address_field)
         return self._rules.settled_at(addresses, outcomes, [wanted] * len(outcomes), self.states(steps))
+
+    def _is_empty(self, record: Record, name: str) -> bool:
+        for part in self.properties_path:
+            record = record[part]
+        # A property that the answer does not have may have a value that the connection must not see.
+        return name in record and record[name] in {None, ""}
 
     def _needed(self, addressed: bool) -> list[str]:
         return list(dict.fromkeys([self._known_by, *([self.address_field] if addressed else [])]))
@@ -138,7 +166,7 @@ class ContactDestination(AccountDestination[Options]):
             # People who were sent without an address may have one at the vendor.
             keys = texts_of(batch.rows, self._known_by)
             found = self._found(steps, [None if text else key for key, text in zip(keys, addresses, strict=True)])
-            others = found.texts(*self.address_path)
+            others = found.texts(*self.properties_path, self.address_field)
             addresses = [text or other for text, other in zip(addresses, others, strict=True)]
             outcomes = list(found.after({}))
         states = self.states(steps)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -14,6 +14,7 @@ from airflow_consent_retl.destinations.http.attempt import AttemptError
 from airflow_consent_retl.destinations.http.batch_jobs import worst
 from airflow_consent_retl.destinations.http.options import HttpOptions
 from airflow_consent_retl.destinations.http.session_api import RefusedCallError, SessionApi, call_error
+from airflow_consent_retl.destinations.http.written_rows import APPLIED_LATER
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,6 +49,7 @@ class SessionDestination(Destination, Generic[Options, Api, State]):
 
     can_remove: ClassVar[bool] = True
     can_clear: ClassVar[bool] = True
+    write_refusals: ClassVar[Mapping[str, str]] = APPLIED_LATER
     name: ClassVar[str]
 
     def __init__(self, options: Options) -> None:

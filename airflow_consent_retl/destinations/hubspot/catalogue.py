@@ -40,6 +40,7 @@ CATALOGUE = CatalogueEntry(
         "the precision of timestamps, and whether unique values differ by the case of letters or by spaces",
         "whether a deleted address can be a contact again",
         "contacts in the recycling bin, which a removal does not find",
+        "whether a question names a property without a value: one that the answer does not have is never filled",
     ),
     sources=(
         Source(f"{_SPECIFICATION}CRM/Contacts/Rollouts/424/2026-09/contacts.json", "2026-11-29", "contacts"),

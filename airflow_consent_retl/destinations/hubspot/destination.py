@@ -93,7 +93,7 @@ class HubSpotDestination(ContactDestination[HubSpotOptions]):
     vendor: ClassVar[Vendor] = VENDOR
     throttle: ClassVar[Throttle] = _THROTTLE
     place = "contacts of HubSpot account"
-    address_path: ClassVar[tuple[str, ...]] = ("properties", EMAIL)
+    properties_path: ClassVar[tuple[str, ...]] = ("properties",)
     removals: ClassVar[Mapping[str, RecordChange]] = _REMOVALS
     rates: ClassVar[Mapping[str, float]] = {"requests_per_10_s": 10}
     withdrawal_choices: ClassVar[Mapping[str, str]] = WITHDRAWAL_CHOICES
@@ -117,9 +117,11 @@ class HubSpotDestination(ContactDestination[HubSpotOptions]):
         path = f"{_CONTACTS}/batch/{'update' if load.write == 'update_only' else 'upsert'}"
         return self.posting(path, contact_rows(load, options), read)
 
-    def ask(self, steps: BatchSteps, keys: list[str], found: dict[str, Record]) -> Outcomes:
+    def ask(
+        self, steps: BatchSteps, keys: list[str], found: dict[str, Record], *, properties: Sequence[str] = ()
+    ) -> Outcomes:
         """Fill in the contacts that HubSpot has, by the unique property."""
-        wanted = list(dict.fromkeys([self._known_by, EMAIL, "hs_additional_emails"]))
+        wanted = list(dict.fromkeys([self._known_by, EMAIL, "hs_additional_emails", *properties]))
         asked = {"idProperty": self._known_by, "properties": wanted, "propertiesWithHistory": []}
         return steps.take(
             "find",

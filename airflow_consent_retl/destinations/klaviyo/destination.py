@@ -28,6 +28,7 @@ from airflow_consent_retl.destinations.http.account_destination import AccountDe
 from airflow_consent_retl.destinations.http.bodies import ShapedRows, json_body
 from airflow_consent_retl.destinations.http.destination import filled_with_nulls
 from airflow_consent_retl.destinations.http.json_api import JSON_API
+from airflow_consent_retl.destinations.http.written_rows import APPLIED_LATER
 from airflow_consent_retl.destinations.klaviyo import VENDOR
 from airflow_consent_retl.destinations.klaviyo.import_jobs import (
     IMPORT,
@@ -72,6 +73,7 @@ class KlaviyoDestination(AccountDestination[KlaviyoSpec]):
     vendor: ClassVar[Vendor] = VENDOR
     rates: ClassVar[Mapping[str, float]] = {"requests_per_s": 1, "requests_per_minute": 60}
     content_type: ClassVar[str] = JSON_API
+    write_refusals: ClassVar[Mapping[str, str]] = APPLIED_LATER
     withdrawal_choices: ClassVar[Mapping[str, str]] = WITHDRAWAL_CHOICES
 
     def __init__(self, address: HttpAddress, options: KlaviyoSpec, *, account_id: str) -> None:
