@@ -25,6 +25,7 @@ from airflow_consent_retl.operators.consent import ConsentFilterOperator
 from airflow_consent_retl.operators.extract import ExtractModelOperator
 from airflow_consent_retl.operators.import_errors import import_failures
 from airflow_consent_retl.operators.load import LoadOperator
+from airflow_consent_retl.operators.operator_settings import settings_of
 from airflow_consent_retl.operators.parsed_tasks import check_against, kind_of, known_parameters, mapped_parameters
 from airflow_consent_retl.operators.removing_load import removing_load
 from airflow_consent_retl.operators.spec_load import SpecLoadOperator, known_options, parameters_of
@@ -119,13 +120,16 @@ class _DagCheck:
         with findings.at("policy"):
             loaded = self.policies.of(parameters.get("policy"))
             check_against(loaded, task, parameters)
-        kind = kind_of(task)
+        kind, problems = kind_of(task), []
+        if (settings := settings_of(kind)) is not None:
+            problems += settings.wrong_known(parameters)
         if issubclass(kind, SpecLoadOperator):
             spec_class = kind.spec_class
             expanded = mapped_parameters(task)
             without = parameters_of(spec_class) if expanded is None else expanded
-            for problem in spec_class.wrong_options(known_options(spec_class, parameters, without=without)):
-                findings.note("problem", problem.path, problem.message)
+            problems += spec_class.wrong_options(known_options(spec_class, parameters, without=without))
+        for problem in problems:
+            findings.note("problem", problem.path, problem.message)
 
     def _policy(self, declared: Any, findings: TaskFindings) -> LoadedPolicy | None:
         with findings.at("policy"):

@@ -107,8 +107,13 @@ class CheckedOptions:
         kind, is_optional = _kind_of(annotation)
         if value is None and is_optional:
             return ""
-        wrong = "" if name in cls.templated else _wrong_type(name, value, kind, annotation)
+        wrong = _wrong_type(name, value, kind, annotation) if cls._is_typed(name) else ""
         return wrong or cls._wrong_text(name, value) or cls._wrong_number(name, value)
+
+    @classmethod
+    def _is_typed(cls, name: str) -> bool:
+        """Return whether a value has to be of the annotation's type: a template renders texts."""
+        return name not in cls.templated
 
     @classmethod
     def _wrong_text(cls, name: str, value: object) -> str:

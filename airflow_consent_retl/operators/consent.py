@@ -107,6 +107,8 @@ class ConsentFilterOperator(LineageMethods, ConsentRetlOperator):
         workspace: str | None = None,
         **kwargs: Any,
     ) -> None:
+        from airflow_consent_retl.operators.operator_settings import FilterSettings
+
         super().__init__(**kwargs)
         check_once(destinations)
         self.snapshot = snapshot
@@ -122,6 +124,7 @@ class ConsentFilterOperator(LineageMethods, ConsentRetlOperator):
         self.answers = dict(answers)
         self.absent = absent
         self.workspace = workspace
+        FilterSettings.check(self)
         self._published: tuple[PermittedManifest, ManifestRef] | None = None
 
     def run(self, context: Context) -> dict[str, object]:

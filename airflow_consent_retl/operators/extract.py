@@ -134,6 +134,8 @@ class ExtractModelOperator(LineageMethods, DatedSqlOperator):
         workspace: str | None = None,
         **kwargs: Any,
     ) -> None:
+        from airflow_consent_retl.operators.operator_settings import ExtractSettings
+
         super().__init__(**kwargs)
         self.consent_sources = consent_sources
         self.identities = identities
@@ -153,6 +155,7 @@ class ExtractModelOperator(LineageMethods, DatedSqlOperator):
         self.batch_rows = batch_rows
         self.part_bytes = part_bytes
         self.workspace = workspace
+        ExtractSettings.check(self)
         self._workspace: Workspace | None = None
         self._submitted: _Submitted | None = None
         self._published: tuple[SnapshotManifest, ManifestRef] | None = None

@@ -114,6 +114,7 @@ class ForgetOperator(ConsentRetlOperator):
         workspace: str | None = None,
         **kwargs: Any,
     ) -> None:
+        from airflow_consent_retl.operators.operator_settings import ForgetSettings
         from airflow_consent_retl.operators.removing_load import check_loads
 
         super().__init__(**kwargs)
@@ -133,6 +134,7 @@ class ForgetOperator(ConsentRetlOperator):
         self.lease_wait_s = lease_wait_s
         self.ledger_conn_id = ledger_conn_id
         self.workspace = workspace
+        ForgetSettings.check(self)
         check_loads({f"loads[{name!r}]": load for name, load in (loads or {}).items()})
 
     @property

@@ -221,9 +221,9 @@ class LoadOperator(LineageMethods, ConsentRetlOperator):
 
         A subclass adds the errors in its own.
         """
-        from airflow_consent_retl.operators.load_settings import wrong_settings
+        from airflow_consent_retl.operators.operator_settings import LoadSettings
 
-        wrong = wrong_settings(self)
+        wrong = LoadSettings.wrong_settings(self)
         if isinstance(self.fields, Mapping):
             try:
                 check_values(self.fields, nested=self.nests_fields)

@@ -51,15 +51,18 @@ def known_parameters(task: Any) -> dict[str, Any]:
 
 def is_known(value: Any) -> bool:
     """Return whether a parameter has its value already: it is no template and no other task's output."""
-    from airflow.sdk import XComArg
-
     if isinstance(value, str):
         return not any(mark in value for mark in _TEMPLATE)
     if isinstance(value, Mapping):
         return all(map(is_known, value.values()))
     if isinstance(value, list | tuple):
         return all(map(is_known, value))
-    return not isinstance(value, XComArg)
+    return not is_resolved_later(value)
+
+
+def is_resolved_later(value: Any) -> bool:
+    """Return whether a value is another task's output, or an argument of a mapped task group."""
+    return hasattr(value, "iter_references") and hasattr(value, "resolve")
 
 
 def use_of_model(parameters: Mapping[str, Any]) -> ModelUse | None:

@@ -74,6 +74,7 @@ class RetireSyncOperator(ConsentRetlOperator):
         workspace: str | None = None,
         **kwargs: Any,
     ) -> None:
+        from airflow_consent_retl.operators.operator_settings import RetireSettings
         from airflow_consent_retl.operators.removing_load import check_loads
 
         super().__init__(**kwargs)
@@ -87,6 +88,7 @@ class RetireSyncOperator(ConsentRetlOperator):
         self.lease_wait_s = lease_wait_s
         self.ledger_conn_id = ledger_conn_id
         self.workspace = workspace
+        RetireSettings.check(self)
         check_loads({"load": load})
 
     def run(self, context: Context) -> dict[str, int]:

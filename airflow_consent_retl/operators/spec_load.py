@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_consent_retl.errors import ConfigurationError, OptionsError, Problem
 from airflow_consent_retl.operators.load import LoadOperator
-from airflow_consent_retl.operators.parsed_tasks import is_known
+from airflow_consent_retl.operators.parsed_tasks import is_known, is_resolved_later
 
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.spec import DestinationSpec
@@ -107,7 +107,11 @@ def known_options(
     values = {**defaults, **{name: value for name, value in given.items() if name in every}}
     if spec_class.reads_templates:
         return values
-    return {name: value for name, value in values.items() if name not in spec_class.templated or is_known(value)}
+    return {name: value for name, value in values.items() if _is_known(name in spec_class.templated, value)}
+
+
+def _is_known(is_templated: bool, value: object) -> bool:
+    return is_known(value) if is_templated else not is_resolved_later(value)
 
 
 def parameters_of(spec_class: type[DestinationSpec]) -> dict[str, inspect.Parameter]:

@@ -151,6 +151,7 @@ class PropagateWithdrawalsOperator(LineageMethods, DatedSqlOperator):
         workspace: str | None = None,
         **kwargs: Any,
     ) -> None:
+        from airflow_consent_retl.operators.operator_settings import WithdrawalSettings
         from airflow_consent_retl.operators.removing_load import check_loads
 
         super().__init__(**kwargs)
@@ -182,6 +183,7 @@ class PropagateWithdrawalsOperator(LineageMethods, DatedSqlOperator):
         self.dry_run = dry_run  # type: ignore[assignment, method-assign]
         self.ledger_conn_id = ledger_conn_id
         self.workspace = workspace
+        WithdrawalSettings.check(self)
         check_loads({f"loads[{name!r}]": load for name, load in loads.items()})
         self._places: dict[str, Callable[[], DatasetName]] = {}
         self._assets = {name: outlets_of(model, name) for name in loads}

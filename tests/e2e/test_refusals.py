@@ -49,7 +49,7 @@ def test_nothing_meddled_with_is_loaded(airflow: Airflow, vendor: Receiver, monk
     ("dag_id", "failed_task", "message"),
     [
         ("wrong_destination", "load", "not made for destination `lakes`, did you mean `lake`?"),
-        ("too_old", "load", "max_age_s is -1: run the filter again"),
+        ("too_old", "load", "max_age_s is 0: run the filter again"),
         (
             "duplicate_ids",
             "extract",

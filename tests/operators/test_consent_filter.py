@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from support.log_lines import task_fails
 from support.permitting import CONSENT, DESTINATIONS, POLICY, customers, snapshot_of
 
 from airflow_consent_retl.consent import Literals
+from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.operators import ConsentFilterOperator
 from airflow_consent_retl.storage.folder import Folder
 from airflow_consent_retl.storage.location import manifest_folder
@@ -116,9 +118,10 @@ def test_a_limit_by_destination_holds_for_that_one_only(tmp_path: Path) -> None:
 
 
 def test_a_limit_for_a_destination_that_is_not_asked_for_is_refused(tmp_path: Path) -> None:
-    message = failure(filtering(tmp_path, max_denied_ratio={"webhok": 0.5}))
+    words = "max_denied_ratio names `webhok`, which is no destination of the filter, did you mean `webhook`?"
 
-    assert message == "max_denied_ratio: not destinations of this task: webhok"
+    with pytest.raises(ConfigurationError, match=re.escape(words)):
+        filtering(tmp_path, max_denied_ratio={"webhok": 0.5})
 
 
 WORDS = {"C0002": Literals("analytics_ok", granted=("yes",), denied=("no",)), "C0004": "ads_ok"}
@@ -164,8 +167,9 @@ def test_ids_that_occur_twice_are_withheld_where_the_dag_says_so(tmp_path: Path)
     assert manifest_of(output).destinations["lake"].denied_by_reason["duplicate_id"] == 2
 
 
-def test_a_way_to_treat_duplicates_that_is_misspelt_fails_rather_than_permits(tmp_path: Path) -> None:
-    assert "2 ids" in failure(filtering(tmp_path, with_ids(1, 1, 2, 2, 3), on_duplicate_id="Deny"))
+def test_a_way_to_treat_duplicates_that_is_misspelt_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="on_duplicate_id must be `fail` or `deny`, did you mean `deny`"):
+        filtering(tmp_path, with_ids(1, 1, 2, 2, 3), on_duplicate_id="Deny")
 
 
 def test_rows_without_an_id_are_denied_everywhere(tmp_path: Path) -> None:

@@ -5,12 +5,11 @@ The cases are made of the annotations of every load that is offered: an option t
 
 from __future__ import annotations
 
-import inspect
 import json
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -32,10 +31,25 @@ from airflow_consent_retl.destinations.declared import (
 )
 from airflow_consent_retl.destinations.salesforce.consent_objects import ConsentObject
 from airflow_consent_retl.errors import ConfigurationError, OptionsError
-from airflow_consent_retl.operators import PropagateWithdrawalsOperator, RetireSyncOperator
+from airflow_consent_retl.operators import (
+    ConsentFilterOperator,
+    ExtractModelOperator,
+    ForgetOperator,
+    LoadToFilesOperator,
+    PropagateWithdrawalsOperator,
+    RetireSyncOperator,
+)
 from airflow_consent_retl.operators.face import MODULES
-from airflow_consent_retl.operators.load import LoadOperator
-from airflow_consent_retl.operators.load_settings import LoadSettings
+from airflow_consent_retl.operators.operator_settings import (
+    SETTINGS,
+    ExtractSettings,
+    FilterSettings,
+    ForgetSettings,
+    LoadSettings,
+    OperatorSettings,
+    RetireSettings,
+    WithdrawalSettings,
+)
 from airflow_consent_retl.operators.spec_load import SpecLoadOperator, parameters_of
 from airflow_consent_retl.storage.sync_mode import SyncMode
 
@@ -193,28 +207,89 @@ def test_a_value_of_another_type_or_range_is_refused_when_the_dag_is_parsed(name
     assert option in str(raised.value)
 
 
-OF_EVERY_LOAD = [
-    *((name, "nope") for name in ("mode", "absent", "write")),
-    *((name, "3") for name in LoadSettings.least),
-    *((name, -1) for name in (*LoadSettings.least, *LoadSettings.positive)),
-    *((name, 0) for name in LoadSettings.positive),
-    ("max_rejected_ratio", 1.5),
-    *((name, "false") for name in ("accept_no_removal", "allow_closing", "allow_older", "deferrable")),
-]
+MODEL: dict[str, Any] = {"model": "people", "conn_id": "source", "sql": "SELECT 1 AS id", "primary_key": "id"}
+# An operator of each kind, with what it needs.
+TASKS: dict[type[OperatorSettings], Callable[..., Any]] = {
+    LoadSettings: partial(load_of, "LoadToFilesOperator"),
+    FilterSettings: partial(ConsentFilterOperator, task_id="t", snapshot={}, consent={}, destinations=["crm", "lake"]),
+    ExtractSettings: partial(ExtractModelOperator, task_id="t", **MODEL),
+    WithdrawalSettings: partial(PropagateWithdrawalsOperator, task_id="t", **MODEL, loads={}),
+    RetireSettings: partial(
+        RetireSyncOperator,
+        task_id="t",
+        model="people",
+        destination="crm",
+        load=partial(LoadToFilesOperator, path="file:///exports/lake"),
+    ),
+    ForgetSettings: partial(ForgetOperator, task_id="t"),
+}
 
 
-@pytest.mark.parametrize(("option", "value"), OF_EVERY_LOAD)
-def test_a_wrong_setting_of_any_load_is_refused_when_the_dag_is_parsed(option: str, value: Any) -> None:
-    with pytest.raises(OptionsError, match=option):
-        load_of("LoadToFilesOperator", **{option: value})
+def of_the_settings(settings: type[OperatorSettings]) -> Iterator[tuple[str, Any]]:
+    """Return each parameter with values that it never has, by its annotation and its range."""
+    module, _, name = settings.operator.partition(":")
+    kind = getattr(import_module(f"airflow_consent_retl.operators.{module}"), name)
+    for option, annotation in settings.annotations().items():
+        if annotation in {"bool", "int", "int | None", "float", "float | None"}:
+            yield from ((option, value) for value in wrong_values(eval(str(annotation))))  # noqa: S307 - these five
+        elif str(annotation).startswith("Literal["):
+            yield from ((option, value) for value in ("nope", 7))
+        elif str(annotation).startswith("Sequence[") and option not in kind.template_fields:
+            yield option, "text"
 
 
-def test_every_number_and_flag_of_all_loads_has_a_case() -> None:
-    parameters = inspect.signature(LoadOperator.__init__).parameters.values()
-    typed = {one.name for one in parameters if re.match(r"(bool|int|float)( \| None)?$", str(one.annotation))}
+NOT_DECIDED = "which is no destination of the filter"
+SETTING_CASES = [(settings, option, value) for settings in SETTINGS for option, value in of_the_settings(settings)]
 
-    assert typed <= {name for name, _ in OF_EVERY_LOAD}
+
+def test_the_operators_with_rules_are_sound_as_they_are() -> None:
+    assert set(TASKS) == set(SETTINGS)
+    assert [task for make in TASKS.values() if (task := make()).task_id not in {"t", "load"}] == []
     assert set(LoadSettings.choices["mode"]) == set(SyncMode)
+
+
+@pytest.mark.parametrize(("settings", "option", "value"), SETTING_CASES)
+def test_a_wrong_parameter_of_an_operator_is_refused_when_the_dag_is_parsed(
+    settings: type[OperatorSettings], option: str, value: Any
+) -> None:
+    with pytest.raises(OptionsError, match=option):
+        TASKS[settings](**{option: value})
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (5, "max_denied_ratio must be a number from 0 to 1"),
+        (float("nan"), "max_denied_ratio must be a number from 0 to 1"),
+        ({"crm": -1}, "max_denied_ratio['crm'] must be a number from 0 to 1"),
+        (
+            {"crm": 0.5, "cmr": 0.5},
+            "max_denied_ratio names `cmr`, which is no destination of the filter, did you mean `crm`?",
+        ),
+    ],
+)
+def test_a_limit_that_would_never_stop_a_filter_is_refused(value: Any, words: str) -> None:
+    with pytest.raises(OptionsError) as raised:
+        TASKS[FilterSettings](max_denied_ratio=value)
+
+    assert str(raised.value) == words
+
+
+@pytest.mark.parametrize("value", [2, -1, "all", True])
+def test_a_limit_of_released_rows_is_a_share_or_a_word(value: Any) -> None:
+    with pytest.raises(OptionsError, match=r"^max_released_ratio must be a number from 0 to 1, \"default\" or None$"):
+        TASKS[FilterSettings](max_released_ratio=value)
+
+
+def test_a_mapped_filter_is_checked_by_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "policy.json").write_text(json.dumps(POLICY))
+    monkeypatch.setenv("AIRFLOW__CONSENT_RETL__POLICY", f"file:{tmp_path}/policy.json")
+    with DAG("people", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
+        ConsentFilterOperator.partial(task_id="t", consent={}, destinations=["crm"], max_invalid_ratio=7).expand(
+            snapshot=[{}]
+        )
+
+    assert problems_of(dag) == {"max_invalid_ratio": "max_invalid_ratio must be at most 1"}
 
 
 @pytest.mark.parametrize(("name", "options", "errors"), BY_HAND)
@@ -284,10 +359,8 @@ def test_a_mapped_load_is_checked_without_what_only_a_run_has(
 def test_the_loads_of_a_fast_lane_are_checked_when_the_dag_is_parsed(name: str) -> None:
     [option, value] = next(of_the_spec(name))
     load = partial(kind_named(name), **{**SOUND[name], option: value}, fields={"id": "id"})
-    model = {"model": "people", "conn_id": "source", "sql": "SELECT 1", "primary_key": "id"}
-
     with pytest.raises(OptionsError, match=rf"loads\['crm'\]: .*{option}") as raised:
-        PropagateWithdrawalsOperator(task_id="withdraw", **model, loads={"crm": load})  # type: ignore[arg-type]
+        PropagateWithdrawalsOperator(task_id="withdraw", **MODEL, loads={"crm": load})
     with pytest.raises(OptionsError, match=rf"load: .*{option}"):
         RetireSyncOperator(task_id="retire", model="people", destination="crm", load=load)
 

@@ -197,7 +197,7 @@ with dag("wrong_destination") as wrong_destination_dag:
     )
 
 with dag("too_old") as too_old_dag:
-    load_webhook(permit(extract()), max_age_s=-1, recheck_interval_s=None)
+    load_webhook(permit(extract()), max_age_s=0, recheck_interval_s=None)
 
 with dag("broken_query") as broken_query_dag:
     load_webhook(permit(extract("SELECT CAST(email AS INTEGER) AS user_id FROM people")))
