@@ -10,6 +10,7 @@ the reference at https://docs.customer.io/integrations/api/track/, read 2026-11-
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.destinations.customerio import VENDOR
@@ -32,6 +33,7 @@ _ANSWER = Errors(statuses=(200, 207), row=ByIndex("batch_index"), code="reason",
 _OWN = "it belongs to the person, and a load would overwrite what they chose at Customer.io"
 
 
+@cache
 def customerio(known_by: CustomerioId, *, in_segment: bool) -> DestinationDeclaration:
     """Return the declaration for people who are known by one identifier, in a manual segment or without one."""
     person = {"type": "person", "identifiers": {known_by: field(known_by, as_text=True)}}

@@ -10,6 +10,7 @@ To unsubscribe from message types is not offered: that request replaces all opt-
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from airflow_consent_retl.destinations.declared import (
@@ -42,6 +43,7 @@ _DONE = StatedSuccess(
 )
 
 
+@cache
 def iterable(known_by: IterableId, *, on_list: bool) -> DestinationDeclaration:
     """Return the declaration for users who are known by one identifier, on a list or without one."""
     user: dict[str, object] = {known_by: field(known_by, as_text=True)}
