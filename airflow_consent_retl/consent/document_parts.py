@@ -22,12 +22,14 @@ class DocumentPart:
     With `keys`, the part of an object is these keys, each with its own part. With `items`, the part of an array is the
     part of each entry, in any order. A value of another kind than these becomes 0, and null stays null. Without keys
     and items, `leaf` says what is kept: `boolean` puts 0 in place of everything but booleans and null, `scalar` puts
-    `[]` in place of objects and arrays, and `whole` keeps everything.
+    `[]` in place of objects and arrays, and `whole` keeps everything. With `names`, an object that lacks one of the
+    keys has its other keys too, each with any value: a missing key may be there in another form.
     """
 
     keys: tuple[tuple[str, DocumentPart], ...] = ()
     items: DocumentPart | None = None
     leaf: Leaf = "scalar"
+    names: bool = False
 
     @property
     def is_leaf(self) -> bool:
@@ -43,6 +45,12 @@ def part_along(path: Sequence[str], end: DocumentPart = SCALAR) -> DocumentPart:
     for key in reversed(path):
         end = DocumentPart(((key, end),))
     return end
+
+
+def with_names(part: DocumentPart) -> DocumentPart:
+    """Return a part with the names of the other keys, in each of its objects."""
+    keys = tuple((key, with_names(below)) for key, below in part.keys)
+    return DocumentPart(keys, part.items and with_names(part.items), part.leaf, names=bool(keys))
 
 
 def parts_together(*parts: DocumentPart) -> DocumentPart:

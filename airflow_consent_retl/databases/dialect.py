@@ -48,9 +48,9 @@ def function(
     return ibis.udf.scalar.builtin(lambda one, other: None, name=name, signature=((first, second), returns))
 
 
-def joined_texts(texts: ir.ArrayValue) -> ir.StringValue:
-    """Return the texts of an array, joined by commas; empty text for an empty array."""
-    joined: ir.StringValue = function("ARRAY_TO_STRING", 2, first="array<string>")(texts, ",")
+def joined_texts(texts: ir.ArrayValue, separator: str = ",") -> ir.StringValue:
+    """Return the texts of an array, joined; empty text for an empty array."""
+    joined: ir.StringValue = function("ARRAY_TO_STRING", 2, first="array<string>")(texts, separator)
     return joined
 
 
@@ -229,6 +229,10 @@ class Dialect:
         """Return a JSON value as JSON text."""
         raise self._no_json()
 
+    def json_names(self, value: ir.Value, *, besides: Sequence[str]) -> ir.StringValue | None:
+        """Return `,"key":0` for each key of an object besides some; None if the database cannot list keys."""
+        return None
+
     def _no_json(self) -> ConfigurationError:
         return ConfigurationError(f"{self.name} has no JSON columns that consent can be read from")
 
@@ -259,7 +263,7 @@ class Dialect:
             return self._leaf(value, kind, part.leaf)
         branches = [(kind == "null", ibis.literal("null"))]
         if part.keys:
-            branches.append((kind == "object", self._members(value, part.keys)))
+            branches.append((kind == "object", self._members(value, part)))
         if part.items is not None:
             items = part.items
             entries = self.json_items(value, lambda entry: self._skeleton(entry, items))
@@ -274,15 +278,22 @@ class Dialect:
             return ibis.cases((kind.isin(["object", "array"]), ibis.literal("[]")), else_=text)
         return ibis.cases((kind == "boolean", text), (kind == "null", ibis.literal("null")), else_="0")
 
-    def _members(self, value: ir.Value, keys: Sequence[tuple[str, DocumentPart]]) -> ir.StringValue:
-        """Return the text of an object with only some keys."""
+    def _members(self, value: ir.Value, part: DocumentPart) -> ir.StringValue:
+        """Return the text of an object with only some keys, and with the names of others."""
+        children = {key: self.json_get(value, key) for key, _ in part.keys}
         members = []
-        for key, part in keys:
-            child = self.json_get(value, key)
-            member = concat([ibis.literal(f",{json.dumps(key)}:"), self._skeleton(child, part)])
-            members.append(ibis.cases((child.isnull(), ibis.literal("")), else_=member))
-        # Without the first comma.
-        return concat([ibis.literal("{"), concat(members).substr(1), ibis.literal("}")])
+        for key, below in part.keys:
+            member = concat([ibis.literal(f",{json.dumps(key)}:"), self._skeleton(children[key], below)])
+            members.append(ibis.cases((children[key].isnull(), ibis.literal("")), else_=member))
+        if part.names:
+            names = self.json_names(value, besides=list(children))
+            if names is None:
+                return self.json_text(value)
+            is_complete = ibis.and_(*(child.notnull() for child in children.values()))
+            members.append(ibis.cases((is_complete, ibis.literal("")), else_=names))
+        # Without the first comma. Ibis' own function repeats the text, at each level of the document.
+        without = function("SUBSTR", 2, second="int64")(concat(members), 2)
+        return concat([ibis.literal("{"), without, ibis.literal("}")])
 
 
 def _folded(text: ir.StringValue, form: MatchForm) -> ir.StringValue:
@@ -308,6 +319,13 @@ def _expanded(text: ir.StringValue) -> ir.StringValue:
     for letter, letters in EXPANDED.items():
         text = text.replace(letter, letters)
     return text
+
+
+def name_besides(known: Sequence[str], key: ir.Value, written: ir.Value | None = None) -> ir.StringValue:
+    """Return `,"key":0` for a key, written as JSON, that is not among the known ones; empty text for these."""
+    written = key if written is None else written
+    name = concat([ibis.literal(","), written, ibis.literal(":0")])
+    return ibis.cases((key.isin(known), ibis.literal("")), else_=name)
 
 
 def dialect_of(name: str, id_type: object = "string") -> Dialect:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+from airflow.sdk import BaseHook
 from parity.comparing import assert_same
 from parity.engines import Engine
 from parity.law import Setup, decided
@@ -12,6 +15,8 @@ from parity.model import Model
 from parity.workspaces import Both
 
 from airflow_consent_retl.consent import CategorySignal, ConsentObjectKey, GrantedId, Literals, OptOut
+from airflow_consent_retl.consent.formats.key_lookup import StrictLookup
+from airflow_consent_retl.databases.dialect import dialect_of, placeholder
 
 OBJECTS = '{"ccpa": {"data_sale_opt_out": {"consented": true}}}'
 NO = '{"preferences": {"C0004": false}}'
@@ -106,3 +111,45 @@ def test_objections_and_other_spellings_mean_the_same_in_files_and_in_a_warehous
     found = both.inside.decided(inside, setup, asked=())
     assert_same(found, both.lake.decided(lake, setup, asked=()))
     assert_same(found, decided(setup, model.people, asked=()))
+
+
+@pytest.mark.parametrize("name", ["postgres", "snowflake"])
+@pytest.mark.parametrize(
+    ("signal", "parts"),
+    [
+        (
+            StrictLookup(ConsentObjectKey("doc", PREFERENCES)),
+            {
+                '{"preferences":{"C0004":true}}',
+                '{"preferences":{"a \\"b\\\\c\\"é":0,"c0004":0}}',
+                '{"preferences":{}}',
+                '{"at":0,"Preferences":0}',
+            },
+        ),
+        (
+            ConsentObjectKey("doc", PREFERENCES),
+            {'{"preferences":{"C0004":true}}', '{"preferences":{}}', "{}"},
+        ),
+    ],
+)
+def test_a_document_is_grouped_by_what_is_read_of_it_and_a_strict_lookup_reads_names_beside_it(
+    request: pytest.FixtureRequest, name: str, signal: CategorySignal, parts: set[str]
+) -> None:
+    engine: Engine = request.getfixturevalue(f"parity_{name}")
+    preferences = [{"C0004": True, "other": 1}, {"c0004": False, 'a "b\\c"é': 7}, {}]
+    documents = [json.dumps({"preferences": one, "at": f"{day}"}) for one in preferences for day in range(3)] + [
+        '{"Preferences": {"C0004": false}, "at": 1}'
+    ]
+    engine.create("documents", {"id": "integer", "doc": "json"}, [{"id": i, "doc": d} for i, d in enumerate(documents)])
+    dialect, part = dialect_of(name), signal.document_part
+    assert part is not None
+    table = placeholder("documents", {"doc": "string"})
+
+    with engine.environment():
+        sql = dialect.compile(table.select(part=dialect.json_skeleton(table["doc"], part)), {"documents": "documents"})
+        connection: Any = BaseHook.get_connection(engine.conn_id)
+        found = {row[0] for row in connection.get_hook().get_records(sql)}
+
+    assert {json.dumps(json.loads(one), sort_keys=True) for one in found} == {
+        json.dumps(json.loads(one), sort_keys=True) for one in parts
+    }

@@ -10,6 +10,7 @@ from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from airflow_consent_retl.consent.document_parts import DocumentPart, with_names
 from airflow_consent_retl.consent.signals import CategorySignal, ColumnKind, ConsentStatus, DocumentSignal
 
 
@@ -32,7 +33,7 @@ class KeyLookup(DocumentSignal):
 
 @dataclass(frozen=True, slots=True, init=False)
 class StrictLookup(CategorySignal):
-    """A lookup in which a key that differs only in form is invalid. It reads the whole document, to see every key."""
+    """A lookup in which a key that differs only in form is invalid. It sees every key of the objects that it walks."""
 
     lookup: KeyLookup
     column: str = field(init=False)
@@ -65,6 +66,12 @@ class StrictLookup(CategorySignal):
     def expiring(self) -> tuple[str | int | bool, ...]:
         """The values of a consent that has expired."""
         return self.lookup.expiring
+
+    @property
+    def document_part(self) -> DocumentPart | None:
+        """The part of the lookup, with the names of the keys beside it."""
+        part = self.lookup.document_part
+        return part and with_names(part)
 
     def token(self, raw: object) -> int:
         """Return the token of the lookup, unless the wanted key may be there under another spelling."""

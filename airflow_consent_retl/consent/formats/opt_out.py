@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from airflow_consent_retl.consent.formats.boolean_column import BooleanColumn
 from airflow_consent_retl.consent.json_path import type_name
 from airflow_consent_retl.consent.signals import CategorySignal, ColumnKind, ConsentStatus, WholeConsent, require
 from airflow_consent_retl.errors import Problem
+
+if TYPE_CHECKING:
+    from airflow_consent_retl.consent.document_parts import DocumentPart
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -60,6 +64,11 @@ class OptOut(CategorySignal):
     def undecided(self) -> tuple[str | int | bool, ...]:
         """The raw values that are no answer, in token order."""
         return self.signal.undecided
+
+    @property
+    def document_part(self) -> DocumentPart | None:
+        """The part that the strict lookup reads."""
+        return self.signal.where_silence_permits().document_part
 
     def token(self, raw: object) -> int:
         """Return the token of the column's format; `status` turns its meaning round."""

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import ibis
 import ibis.expr.operations as ops
 
-from airflow_consent_retl.databases.dialect import Dialect, function, joined_texts, moment_function, with_small_letters
+from airflow_consent_retl.databases.dialect import (
+    Dialect,
+    function,
+    joined_texts,
+    moment_function,
+    name_besides,
+    with_small_letters,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import ibis.expr.types as ir
 
@@ -67,11 +75,22 @@ class PostgresDialect(Dialect):
 
     def json_items(self, value: ir.Value, each: Callable[[ir.Value], ir.StringValue]) -> ir.StringValue:
         """Return the texts of the entries of an array, in their order."""
-        # `to_jsonb` returns the value itself. Ibis knows arrays of JSON only, and the other functions here only text.
-        as_text = function("to_jsonb", 1, first="jsonb")
-        entries: ir.ArrayValue = ops.ToJSONArray(function("to_jsonb", 1, returns="jsonb")(value)).to_expr()
-        return joined_texts(entries.map(lambda entry: each(as_text(entry))))
+        return joined_texts(_entries(function("to_jsonb", 1, returns="jsonb")(value)).map(each))
+
+    def json_names(self, value: ir.Value, *, besides: Sequence[str]) -> ir.StringValue:
+        """Return `,"key":0` for each key of an object besides some."""
+        found = function("jsonb_path_query_array", 2, returns="jsonb")(value, '$.keyvalue()."key"')
+        known = [json.dumps(key, ensure_ascii=False) for key in besides]
+        return joined_texts(_entries(found).map(lambda key: name_besides(known, self.text(key))), "")
 
     def json_text(self, value: ir.Value) -> ir.StringValue:
         """Return a JSON value as JSON text."""
         return self.text(value)
+
+
+def _entries(array: ir.Value) -> ir.ArrayValue:
+    """Return the entries of a JSON array."""
+    # `to_jsonb` returns the value itself. Ibis knows arrays of JSON only, and the other functions here only text.
+    as_text = function("to_jsonb", 1, first="jsonb")
+    entries: ir.ArrayValue = ops.ToJSONArray(array).to_expr()
+    return entries.map(as_text)

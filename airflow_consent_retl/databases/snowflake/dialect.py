@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import ibis
 
-from airflow_consent_retl.databases.dialect import Dialect, concat, function, joined_texts
+from airflow_consent_retl.databases.dialect import Dialect, concat, function, joined_texts, name_besides
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import ibis.expr.types as ir
 
@@ -55,6 +55,11 @@ class SnowflakeDialect(Dialect):
     def json_items(self, value: ir.Value, each: Callable[[ir.Value], ir.StringValue]) -> ir.StringValue:
         """Return the texts of the entries of an array, in their order."""
         return joined_texts(function("AS_ARRAY", 1, returns="array<string>")(value).map(each))
+
+    def json_names(self, value: ir.Value, *, besides: Sequence[str]) -> ir.StringValue:
+        """Return `,"key":0` for each key of an object besides some."""
+        found = function("OBJECT_KEYS", 1, returns="array<string>")(function("AS_OBJECT", 1)(value))
+        return joined_texts(found.map(lambda key: name_besides(besides, key, self.json_text(key))), "")
 
     def json_text(self, value: ir.Value) -> ir.StringValue:
         """Return a JSON value as JSON text."""

@@ -378,6 +378,8 @@ def _as_snowflake(transform: Any) -> Any:
         for called in list(expression.find_all(exp.Anonymous)):
             if called.name.upper() == "AS_ARRAY":
                 called.replace(exp.cast(called.expressions[0], "JSON[]", dialect="duckdb"))
+            if called.name.upper() == "AS_OBJECT":
+                called.replace(called.expressions[0])
         for collated in list(expression.find_all(exp.Collate)):
             # Text is compared by its octets here, whatever its column says.
             collated.replace(collated.this)
