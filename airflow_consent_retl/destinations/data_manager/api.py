@@ -12,26 +12,23 @@ from google.api_core.exceptions import GoogleAPICallError
 from google.auth.exceptions import GoogleAuthError
 
 from airflow_consent_retl.contract.outcomes import is_request_id
-from airflow_consent_retl.destinations.data_manager.faults import (
-    RefusedMembersError,
-    RefusedRequestError,
-)
 from airflow_consent_retl.destinations.data_manager.messages import destination_of
 from airflow_consent_retl.destinations.data_manager.request_states import (
-    CREDENTIALS,
-    RequestStatus,
-    failure_of,
+    WORDS,
     status_of,
     status_of_failure,
     warnings_of,
 )
 from airflow_consent_retl.destinations.http.attempt import AttemptError
+from airflow_consent_retl.destinations.http.piece_delivery import RefusedRequestError, RefusedRowsError
+from airflow_consent_retl.destinations.http.rpc_failures import CREDENTIALS, failure_of
 
 if TYPE_CHECKING:
     from google.ads.datamanager_v1 import IngestionServiceClient
 
     from airflow_consent_retl.destinations.data_manager.accounts import GoogleTarget
     from airflow_consent_retl.destinations.http.pace import Pace
+    from airflow_consent_retl.destinations.http.request_counts import RequestStatus
 
 Action = Literal["ingest", "remove"]
 
@@ -66,7 +63,7 @@ class DataManagerApi:
 
         Raises:
             AttemptError: another try may help.
-            RefusedMembersError: another try would not help: members are malformed.
+            RefusedRowsError: another try would not help: members are malformed.
             RefusedRequestError: another try would not help: no request can succeed.
         """
         destination = destination_of(audience)
@@ -107,7 +104,7 @@ class DataManagerApi:
         try:
             request = types.RetrieveRequestStatusRequest(request_id=request_id)
             return status_of(self._call(self._client.retrieve_request_status, request))
-        except (RefusedMembersError, RefusedRequestError) as failure:
+        except (RefusedRowsError, RefusedRequestError) as failure:
             status = status_of_failure(failure)
             if status is None:
                 raise
@@ -122,7 +119,7 @@ class DataManagerApi:
             # The client's own retries would send rows without checking that they may still be sent.
             return method(request=request, retry=None, timeout=self._timeout_s)
         except GoogleAPICallError as error:
-            failure = failure_of(error)
+            failure = failure_of(error, WORDS)
         except GoogleAuthError:
             failure = AttemptError(CREDENTIALS, maybe_applied=False)
         except ValueError:

@@ -23,9 +23,10 @@ from support.log_lines import unwrapped
 
 from airflow_consent_retl.contract.outcomes import Outcomes
 from airflow_consent_retl.destinations.data_manager.members import MemberEncoder
-from airflow_consent_retl.destinations.data_manager.request_states import failure_of
+from airflow_consent_retl.destinations.data_manager.request_states import WORDS
 from airflow_consent_retl.destinations.http.attempt import AttemptError
 from airflow_consent_retl.destinations.http.pace import Pace
+from airflow_consent_retl.destinations.http.rpc_failures import failure_of
 from airflow_consent_retl.errors import DestinationError, DestinationUnavailableError, LeaseLostError
 
 if TYPE_CHECKING:
@@ -326,7 +327,7 @@ def test_credentials_that_cannot_be_refreshed_sent_nothing() -> None:
     message = "metadata from plugin failed with error: canary"
     error = exceptions.from_grpc_status(grpc.StatusCode.UNAVAILABLE, f"Getting {message}")  # type: ignore[no-untyped-call]
 
-    failure = failure_of(error)
+    failure = failure_of(error, WORDS)
 
     assert isinstance(failure, AttemptError)
     assert (failure.code, failure.maybe_applied) == ("credentials_unavailable", False)
