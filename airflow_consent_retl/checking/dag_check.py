@@ -7,6 +7,7 @@ rule is the one that the operators apply.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from airflow_consent_retl.operators.consent import ConsentFilterOperator
 from airflow_consent_retl.operators.extract import ExtractModelOperator
 from airflow_consent_retl.operators.import_errors import import_failures
 from airflow_consent_retl.operators.load import LoadOperator
+from airflow_consent_retl.operators.mapped_instances import UnknownInstancesError, instances_of
 from airflow_consent_retl.operators.operator_settings import settings_of
 from airflow_consent_retl.operators.parsed_tasks import check_against, kind_of, known_parameters, mapped_parameters
 from airflow_consent_retl.operators.removing_load import removing_load
@@ -130,6 +132,10 @@ class _DagCheck:
             problems += spec_class.wrong_options(known_options(spec_class, parameters, without=without))
         for problem in problems:
             findings.note("problem", problem.path, problem.message)
+        if not problems:
+            # The values of each instance, where the DAG has them.
+            with findings.at("expand"), suppress(UnknownInstancesError):
+                instances_of(task)
 
     def _policy(self, declared: Any, findings: TaskFindings) -> LoadedPolicy | None:
         with findings.at("policy"):

@@ -12,6 +12,10 @@ from airflow_consent_retl.operators.base_operator import ConsentRetlOperator
 from airflow_consent_retl.operators.parsed_tasks import kind_of
 
 
+class UnknownInstancesError(ConfigurationError):
+    """Only a run has the values of a mapped task."""
+
+
 @dataclass(frozen=True, slots=True)
 class TaskInstance:
     """One instance of a task.
@@ -34,7 +38,8 @@ def instances_of(task: Any, *, without: Iterable[str] = ()) -> list[TaskInstance
         without: parameters that are given later: the task is not expanded over them, and they are None.
 
     Raises:
-        ConfigurationError: it is expanded over values that only a run has.
+        UnknownInstancesError: it is expanded over values that only a run has.
+        OptionsError: an instance has wrong options.
     """
     group = next(iter(task.iter_mapped_task_groups()), None) if task.task_group is not None else None
     if group is not None:
@@ -78,8 +83,8 @@ def _outputs(values: Any) -> str:
     return f"the output of task {tasks}"
 
 
-def _unknown(task: Any, why: str) -> ConfigurationError:
-    return ConfigurationError(
+def _unknown(task: Any, why: str) -> UnknownInstancesError:
+    return UnknownInstancesError(
         f"task `{task.task_id}` is mapped, and only a run has its values: {why}. Pass the output of a filter as JSON, "
         "with the other parameters in the DAG file, or set dry_run=True in a run"
     )

@@ -356,6 +356,22 @@ def test_a_mapped_load_is_checked_without_what_only_a_run_has(
 
 
 @pytest.mark.parametrize("name", LOADS)
+def test_what_a_mapped_load_is_expanded_over_is_checked_where_the_dag_has_it(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "policy.json").write_text(json.dumps(POLICY))
+    monkeypatch.setenv("AIRFLOW__CONSENT_RETL__POLICY", f"file:{tmp_path}/policy.json")
+    given = {"permitted": {}, "fields": FIELDS.get(name, {"id": "id"}), **SOUND[name]}
+    [option, value] = next(of_the_spec(name))
+    given.pop(option, None)
+    with DAG("people", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
+        mapped = kind_named(name).partial(task_id="load", **given)
+        mapped.expand_kwargs([{"destination": "crm:a", option: value}])
+
+    assert problems_of(dag).keys() == {f"expand.{option}"}
+
+
+@pytest.mark.parametrize("name", LOADS)
 def test_the_loads_of_a_fast_lane_are_checked_when_the_dag_is_parsed(name: str) -> None:
     [option, value] = next(of_the_spec(name))
     load = partial(kind_named(name), **{**SOUND[name], option: value}, fields={"id": "id"})
