@@ -18,123 +18,73 @@ prefix such as `+44 (0)20 …`, is invalid, and so is an e-mail with a space ins
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Collection, Iterable, Sequence
+from functools import reduce
+from typing import TYPE_CHECKING
 
+from airflow_consent_retl.destinations.http.people_encoder import Faults, Invalid, PeopleEncoder, is_text
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.near import suggestion
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from airflow_consent_retl.values.identifiers import IdentifierRule
-
 MAX_IDENTIFIERS = 10
 """Of one member. https://developers.google.com/data-manager/api/devguides/limits, read 2026-11-23."""
 
 ADDRESS_FIELDS = ("given_name", "family_name", "region_code", "postal_code")
-NO_IDENTIFIER = "no_identifier"
-
 _NUMBERED = re.compile(r"(email|phone)(?:_(?:[2-9]|10))?")
-_US_POSTAL = re.compile(r"[0-9]{5}(?:-?[0-9]{4})?")
-
-Invalid = Literal["reject", "omit"]
-Column = list[str | None]
-# Row to the code and the field of each of its invalid values, in the order of the fields.
-_Faults = dict[int, list[tuple[str, str]]]
+_US_POSTAL = r"\A[0-9]{5}(?:-?[0-9]{4})?\z"
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedRows:
-    """Encoded rows: the values to send, and the values to store for removals.
-
-    Args:
-        columns: for each mapped field its values, in the API's form; None: the row has none. A refused row has
-            no value at all, and the parts of an address are present together or not at all.
-        refused: row to code, for the rows that are not sent.
-        omitted: code to number of values that were left out of sent rows.
-        fields: row to the field with the invalid value, for the rows that are refused because of one.
-    """
-
-    columns: Mapping[str, Column]
-    refused: Mapping[int, str]
-    omitted: Mapping[str, int]
-    fields: Mapping[int, str] = field(default_factory=dict)
-
-
-class MemberEncoder:
+class MemberEncoder(PeopleEncoder):
     """Encodes the rows of one load.
+
+    The parts of an address are present together or not at all, and no e-mail or phone number of a person twice.
 
     Args:
         schema: the load's fields: `email`, `email_2` … `email_10`, `phone`, `phone_2` … `phone_10`, and `given_name`,
             `family_name`, `region_code`, `postal_code`, of which all are needed if one is mapped. All text.
         hashed: the columns of e-mails, phone numbers and names contain SHA-256 in hex already, of values normalised by
             Google's rules.
-        on_invalid: `"reject"`: a row with an invalid value is refused; `"omit"`: it is sent without that value, if
-            another identifier is left.
-        needed: whether a row without an identifier is refused.
+        on_invalid, needed: see `PeopleEncoder`.
 
     Raises:
         ConfigurationError: the fields make no member; the message names all errors.
     """
 
     def __init__(self, schema: pa.Schema, *, hashed: bool, on_invalid: Invalid, needed: bool = True) -> None:
-        wrong = [*_wrong_names(schema.names), *_wrong_types(schema)]
-        if wrong:
+        # A number column has lost the plus of a phone number and the leading zeros of a postal code.
+        types = [f"field `{one.name}` is {one.type}, but has to be text" for one in schema if not is_text(one.type)]
+        if wrong := [*_wrong_names(schema.names), *types]:
             raise ConfigurationError("; ".join(wrong))
         from airflow_consent_retl.values.identifiers import rule_of
 
-        self._fields = {name: rule_of("google", _kind(name), hashed=hashed) for name in schema.names}
-        self._on_invalid = on_invalid
-        self._needed = needed
-
-    @property
-    def removal_schema(self) -> pa.Schema:
-        """The stored values of a person: each mapped field as it is sent."""
-        import pyarrow as pa
-
-        return pa.schema([pa.field(name, pa.string()) for name in self._fields])
-
-    def removal_rows(self, rows: pa.RecordBatch) -> pa.RecordBatch:
-        """Return the stored values of each row; all NULL for a refused row."""
-        import pyarrow as pa
-
-        columns = self.encode(rows).columns
-        arrays = [pa.array(columns[name], type=pa.string()) for name in self._fields]
-        return pa.RecordBatch.from_arrays(arrays, schema=self.removal_schema)
-
-    def encode(self, rows: pa.RecordBatch) -> EncodedRows:
-        """Normalise, hash and check every row."""
-        faults: _Faults = {}
-        columns = {name: _encoded(rows.column(name), rule, name, faults) for name, rule in self._fields.items()}
-        if ADDRESS_FIELDS[0] in columns:
-            _complete_addresses(columns, faults)
-        _drop_repeated(columns)
-        rejected = {row: found[0] for row, found in faults.items()} if self._on_invalid == "reject" else {}
-        for row, values in enumerate(zip(*columns.values(), strict=True)):
-            if self._needed and row not in rejected and not any(values):
-                rejected[row] = faults[row][0] if row in faults else (NO_IDENTIFIER, "")
-        for column in columns.values():
-            for row in rejected:
-                column[row] = None
-        return EncodedRows(
-            columns=columns,
-            refused={row: rejected[row][0] for row in sorted(rejected)},
-            omitted=Counter(code for row, found in faults.items() if row not in rejected for code, _ in found),
-            fields={row: name for row, (_, name) in rejected.items() if name},
-        )
+        rules = {name: rule_of("google", _kind(name), hashed=hashed) for name in schema.names}
+        super().__init__(rules, on_invalid=on_invalid, needed=needed, complete=_completed)
 
 
-def _encoded(column: pa.Array, rule: IdentifierRule, name: str, faults: _Faults) -> Column:
-    from airflow_consent_retl.values.identifiers import encode_identifiers
+def _completed(columns: dict[str, pa.Array], faults: Faults) -> None:
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
-    encoded = encode_identifiers(column, rule)
-    for row in encoded.invalid:
-        faults.setdefault(row, []).append((rule.reason, name))
-    values: Column = encoded.values.to_pylist()
-    return values
+    nothing = pa.scalar(None, pa.string())
+    if ADDRESS_FIELDS[0] in columns:
+        postal = columns["postal_code"]
+        fits = pc.or_(pc.not_equal(columns["region_code"], "US"), pc.match_substring_regex(postal, _US_POSTAL))
+        wrong = pc.fill_null(pc.invert(fits), False)
+        for row in pc.indices_nonzero(wrong).to_pylist():
+            faults.setdefault(row, []).append(("invalid_postal_code", "postal_code"))
+        columns["postal_code"] = pc.if_else(wrong, nothing, postal)
+        # Google matches an address as a whole: without one of its parts it is none.
+        whole = reduce(pc.and_, [columns[name].is_valid() for name in ADDRESS_FIELDS])
+        columns.update({name: pc.if_else(whole, columns[name], nothing) for name in ADDRESS_FIELDS})
+    for kind in ("email", "phone"):
+        alike = [name for name in columns if _kind(name) == kind]
+        for place, name in enumerate(alike):
+            for before in alike[:place]:
+                repeats = pc.fill_null(pc.equal(columns[name], columns[before]), False)
+                columns[name] = pc.if_else(repeats, nothing, columns[name])
 
 
 def identified_by(fields: Collection[str], names: Sequence[str]) -> list[str]:
@@ -159,30 +109,6 @@ def _kind(name: str) -> str:
     return numbered[1] if numbered else name
 
 
-def _complete_addresses(columns: dict[str, Column], faults: _Faults) -> None:
-    region, postal = columns["region_code"], columns["postal_code"]
-    parts = [columns[name] for name in ADDRESS_FIELDS]
-    for row, (where, code) in enumerate(zip(region, postal, strict=True)):
-        if where == "US" and code is not None and not _US_POSTAL.fullmatch(code):
-            faults.setdefault(row, []).append(("invalid_postal_code", "postal_code"))
-            postal[row] = None
-        if not all(part[row] for part in parts):
-            # Google matches an address as a whole: without one of its parts it is none.
-            for part in parts:
-                part[row] = None
-
-
-def _drop_repeated(columns: Mapping[str, Column]) -> None:
-    for kind in ("email", "phone"):
-        alike = [column for name, column in columns.items() if _kind(name) == kind]
-        if len(alike) < 2:
-            continue
-        for row, values in enumerate(zip(*alike, strict=True)):
-            for place, value in enumerate(values):
-                if value is not None and value in values[:place]:
-                    alike[place][row] = None
-
-
 def _wrong_names(names: list[str]) -> list[str]:
     known = (*ADDRESS_FIELDS, *(f"{kind}{end}" for kind in ("email", "phone") for end in ("", "_2", "_3")))
     wrong = []
@@ -199,10 +125,3 @@ def _wrong_names(names: list[str]) -> list[str]:
     if identifiers > MAX_IDENTIFIERS:
         wrong.append(f"a member has at most {MAX_IDENTIFIERS} identifiers, the fields make {identifiers}")
     return wrong
-
-
-def _wrong_types(schema: pa.Schema) -> list[str]:
-    from airflow_consent_retl.destinations.data_manager.texts import is_text
-
-    # A number column has lost the plus of a phone number and the leading zeros of a postal code.
-    return [f"field `{field.name}` is {field.type}, but has to be text" for field in schema if not is_text(field.type)]

@@ -12,13 +12,13 @@ from airflow_consent_retl.destinations.data_manager.members import ADDRESS_FIELD
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.data_manager.accounts import GoogleAccount, GoogleTarget
     from airflow_consent_retl.destinations.data_manager.consent_signals import Consent
-    from airflow_consent_retl.destinations.data_manager.members import EncodedRows
+    from airflow_consent_retl.destinations.http.people_encoder import EncodedPeople
 
 _GRANTED = int(types.ConsentStatus.CONSENT_GRANTED)
 _DENIED = int(types.ConsentStatus.CONSENT_DENIED)
 
 
-def members_of(encoded: EncodedRows, *, consents: Sequence[Consent] | None) -> dict[int, Any]:
+def members_of(encoded: EncodedPeople, *, consents: Sequence[Consent] | None) -> dict[int, Any]:
     """Return a message for each row that is not refused and has an identifier.
 
     Args:
@@ -29,7 +29,8 @@ def members_of(encoded: EncodedRows, *, consents: Sequence[Consent] | None) -> d
     names = list(encoded.columns)
     members: dict[int, Any] = {}
     # Raw messages: the client's own classes take twenty times as long.
-    for row, values in enumerate(zip(*encoded.columns.values(), strict=True)):
+    columns = [column.to_pylist() for column in encoded.columns.values()]
+    for row, values in enumerate(zip(*columns, strict=True)):
         if row in encoded.refused or not any(values):
             continue
         member = member_type()

@@ -14,14 +14,6 @@ def texts_of(column: pa.Array) -> list[str | bytes | None]:
         return [raw if raw is None else _decoded(raw) for raw in texts.cast(pa.binary()).to_pylist()]
 
 
-def is_text(kind: pa.DataType) -> bool:
-    """Return whether a type is text, or NULL only."""
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    text = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
-    return any(is_kind(kind) for is_kind in text)
-
-
 def _decoded(raw: bytes) -> str | bytes:
     try:
         return raw.decode()

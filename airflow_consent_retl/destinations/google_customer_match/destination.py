@@ -25,12 +25,8 @@ from airflow_consent_retl.destinations.data_manager.consent_signals import (
     pieces_by_consent,
 )
 from airflow_consent_retl.destinations.data_manager.destination import DataManagerDestination, outcomes_of
-from airflow_consent_retl.destinations.data_manager.members import (
-    NO_IDENTIFIER,
-    EncodedRows,
-    MemberEncoder,
-    identified_by,
-)
+from airflow_consent_retl.destinations.data_manager.members import MemberEncoder, identified_by
+from airflow_consent_retl.destinations.http.people_encoder import NO_IDENTIFIER, EncodedPeople
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -79,7 +75,7 @@ class GoogleCustomerMatchDestination(DataManagerDestination):
         consents, wrong = consents_of(batch.rows)
         refused = {**{row: code for row, (code, _) in wrong.items()}, **encoded.refused}
         fields = {**{row: name for row, (_, name) in wrong.items()}, **encoded.fields}
-        encoded = EncodedRows(encoded.columns, refused, encoded.omitted, fields)
+        encoded = EncodedPeople(encoded.columns, refused, encoded.omitted, fields)
         return self._change("ingest", encoded, consents, batch.rows.num_rows, load)
 
     def removal_schema(self, load: Load) -> pa.Schema:
@@ -104,12 +100,11 @@ class GoogleCustomerMatchDestination(DataManagerDestination):
 
     def _removed(self, batch: Batch, fields: Sequence[str]) -> Outcomes:
         load = self.load
-        columns = {name: batch.rows.column(name).to_pylist() for name in fields}
-        encoded = EncodedRows(columns=columns, refused={}, omitted={})
+        encoded = EncodedPeople({name: batch.rows.column(name) for name in fields}, refused={})
         return self._change("remove", encoded, None, batch.rows.num_rows, load)
 
     def _change(
-        self, action: Action, encoded: EncodedRows, consents: Sequence[Consent] | None, rows: int, load: Load
+        self, action: Action, encoded: EncodedPeople, consents: Sequence[Consent] | None, rows: int, load: Load
     ) -> Outcomes:
         from airflow_consent_retl.destinations.data_manager.messages import members_of
 

@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, ClassVar
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.destinations.data_manager.consent_signals import pieces_by_consent
 from airflow_consent_retl.destinations.data_manager.destination import DataManagerDestination, outcomes_of
-from airflow_consent_retl.destinations.data_manager.members import NO_IDENTIFIER
 from airflow_consent_retl.destinations.google_events.events import EventEncoder
+from airflow_consent_retl.destinations.http.people_encoder import NO_IDENTIFIER
 from airflow_consent_retl.errors import DestinationError
 
 if TYPE_CHECKING:

@@ -17,12 +17,11 @@ import pyarrow as pa
 from airflow_consent_retl.destinations.data_manager.consent_signals import SIGNALS, Consent, consents_of
 from airflow_consent_retl.destinations.data_manager.members import (
     ADDRESS_FIELDS,
-    NO_IDENTIFIER,
-    Invalid,
     MemberEncoder,
     is_identifier,
 )
-from airflow_consent_retl.destinations.data_manager.texts import is_text, texts_of
+from airflow_consent_retl.destinations.data_manager.texts import texts_of
+from airflow_consent_retl.destinations.http.people_encoder import NO_IDENTIFIER, Invalid, is_text
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.near import suggestion
 
@@ -93,7 +92,7 @@ class EventEncoder:
             fields |= people.fields
             omitted = people.omitted
             for name, column in people.columns.items():
-                for row, value in enumerate(column):
+                for row, value in enumerate(column.to_pylist()):
                     if value is not None:
                         identifiers[row][name] = value
         columns = {name: _values(rows.column(name), name) for name in self._readers}

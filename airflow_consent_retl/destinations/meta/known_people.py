@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from airflow_consent_retl.destinations.http.people_encoder import is_text
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.near import suggestion
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.values.identifiers import IdentifierRule
 
-Invalid = Literal["reject", "omit"]
-NO_IDENTIFIER = "no_identifier"
 # Further e-mails and phone numbers of a person.
 _NUMBERED = re.compile(r"(email|phone)_[23]")
 
@@ -27,84 +26,29 @@ def kind_of(field: str) -> str:
     return numbered[1] if numbered else field
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedPeople:
-    """People of a batch: a column for each identifier, and a code for each row that is not sent.
-
-    A refused row has no identifier; one with `on_invalid="omit"` has those that are valid.
-    """
-
-    columns: Mapping[str, pa.Array]
-    refused: Mapping[int, str]
-
-
-class PeopleEncoder:
-    """Encodes the identifiers of the rows of one load.
+def rules_of(
+    fields: Sequence[str], *, plain: Collection[str] = (), phone_region: str | None, hashed: bool
+) -> dict[str, IdentifierRule]:
+    """Return the rules of identifiers.
 
     Args:
         fields: the load's fields that are identifiers, in order.
         plain: the kinds that are sent as they are, although a rule would hash them.
         phone_region: of phone numbers without a country code; None: they are invalid.
         hashed: the values are SHA-256 already, where Meta wants hashes.
-        on_invalid: `"reject"`: a row with an invalid value is refused; `"omit"`: it is sent without that value.
 
     Raises:
         ConfigurationError: the region is unknown, or the library `phonenumbers` is missing.
     """
+    from airflow_consent_retl.values.identifiers import RULES, rule_of
 
-    def __init__(
-        self,
-        fields: Sequence[str],
-        *,
-        plain: Collection[str] = (),
-        phone_region: str | None,
-        hashed: bool,
-        on_invalid: Invalid,
-    ) -> None:
-        from airflow_consent_retl.values.identifiers import RULES, rule_of
-
-        self._rules: dict[str, IdentifierRule] = {}
-        for name in fields:
-            kind = kind_of(name)
-            if kind in plain:
-                self._rules[name] = replace(RULES["meta"][kind], hash_with=None)
-            else:
-                self._rules[name] = rule_of("meta", kind, phone_region=phone_region, hashed=hashed)
-        self._on_invalid = on_invalid
-
-    def encode(
-        self, rows: pa.RecordBatch, *, refused: Mapping[int, str] | None = None, needed: bool = True
-    ) -> EncodedPeople:
-        """Normalise, hash and check.
-
-        Args:
-            rows: of the load.
-            refused: the codes of rows that are refused for other reasons.
-            needed: whether a row without any identifier is refused.
-        """
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        from airflow_consent_retl.values.identifiers import encode_identifiers
-
-        codes: dict[int, str] = dict(refused or {})
-        columns: dict[str, pa.Array] = {}
-        for name, rule in self._rules.items():
-            encoded = encode_identifiers(rows.column(name), rule)
-            columns[name] = encoded.values
-            if self._on_invalid == "reject":
-                for row in encoded.invalid:
-                    codes.setdefault(row, rule.reason)
-        known = pa.array([False] * rows.num_rows, pa.bool_())
-        for column in columns.values():
-            known = pc.or_(known, column.is_valid())
-        for row in pc.indices_nonzero(pc.invert(known)).to_pylist() if needed else ():
-            codes.setdefault(row, NO_IDENTIFIER)
-        if codes:
-            kept = pa.array([row not in codes for row in range(rows.num_rows)], pa.bool_())
-            nothing = pa.scalar(None, pa.string())
-            columns = {name: pc.if_else(kept, column, nothing) for name, column in columns.items()}
-        return EncodedPeople(columns, codes)
+    kinds = {name: kind_of(name) for name in fields}
+    return {
+        name: replace(RULES["meta"][kind], hash_with=None)
+        if kind in plain
+        else rule_of("meta", kind, phone_region=phone_region, hashed=hashed)
+        for name, kind in kinds.items()
+    }
 
 
 def check_fields(names: Sequence[str], known: Collection[str], *, name: str) -> list[str]:
@@ -116,15 +60,10 @@ def check_texts(schema: pa.Schema, fields: Collection[str]) -> list[str]:
     """Return the errors in the types of identifiers: all have to be text, a date of birth may be a date."""
     import pyarrow as pa
 
-    def fits(kind: pa.DataType) -> bool:
-        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-        of = pa.types
-        return bool(of.is_string(kind) or of.is_large_string(kind) or of.is_string_view(kind) or of.is_null(kind))
-
     wrong = []
     for field in schema:
         is_date = pa.types.is_date(field.type) and kind_of(field.name) in _DATES
-        if field.name in fields and not fits(field.type) and not is_date:
+        if field.name in fields and not is_text(field.type) and not is_date:
             wrong.append(f"field `{field.name}` is {field.type}, but has to be text")
     return wrong
 

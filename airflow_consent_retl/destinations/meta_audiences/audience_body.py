@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from airflow_consent_retl.destinations.meta.known_people import EncodedPeople, PeopleEncoder
+    from airflow_consent_retl.destinations.http.people_encoder import EncodedPeople, PeopleEncoder
 
 SCHEMA_KEYS: Mapping[str, str] = {
     "email": "EMAIL",

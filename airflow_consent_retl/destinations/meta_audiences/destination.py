@@ -25,14 +25,15 @@ import pyarrow as pa
 from airflow_consent_retl.contract.outcomes import UNREADABLE_ANSWER, Outcome, Outcomes, RowStatus
 from airflow_consent_retl.destinations.http.destination import HttpDestination
 from airflow_consent_retl.destinations.http.halving import Halving
+from airflow_consent_retl.destinations.http.people_encoder import PeopleEncoder
 from airflow_consent_retl.destinations.http.purpose import Purpose
 from airflow_consent_retl.destinations.http.responses import UnreadableAnswerError, is_integer, json_object
 from airflow_consent_retl.destinations.meta.graph_api import check_answer, place_of, refusal_code, regained_after_s
 from airflow_consent_retl.destinations.meta.known_people import (
-    PeopleEncoder,
     check_fields,
     check_texts,
     raise_errors,
+    rules_of,
 )
 from airflow_consent_retl.destinations.meta.processing_options import OPTIONS_FIELD, STATE_FIELD, options_of
 from airflow_consent_retl.destinations.meta_audiences.audience_body import CONSENT_FIELDS, SCHEMA_KEYS, AudienceBody
@@ -153,13 +154,8 @@ class MetaAudienceDestination(HttpDestination):
 
     def _people(self, identifiers: Sequence[str]) -> PeopleEncoder:
         options = self._options
-        return PeopleEncoder(
-            identifiers,
-            plain=_PLAIN,
-            phone_region=options.phone_region,
-            hashed=options.hashed,
-            on_invalid=options.on_invalid,
-        )
+        rules = rules_of(identifiers, plain=_PLAIN, phone_region=options.phone_region, hashed=options.hashed)
+        return PeopleEncoder(rules, on_invalid=options.on_invalid, explains=False)
 
     def _identifiers(self, load: Load) -> list[str]:
         names = load.schema.names

@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING, ClassVar
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.destinations.http.destination import HttpDestination
 from airflow_consent_retl.destinations.http.halving import Halving
+from airflow_consent_retl.destinations.http.people_encoder import PeopleEncoder
 from airflow_consent_retl.destinations.http.purpose import Purpose
 from airflow_consent_retl.destinations.http.responses import UnreadableAnswerError, is_integer, json_object
 from airflow_consent_retl.destinations.meta.graph_api import check_answer, place_of, refusal_code
-from airflow_consent_retl.destinations.meta.known_people import PeopleEncoder
+from airflow_consent_retl.destinations.meta.known_people import rules_of
 from airflow_consent_retl.destinations.meta_conversions.event_body import EventBody, identifiers_of
 from airflow_consent_retl.errors import DestinationError
 
@@ -84,12 +85,8 @@ class MetaConversionsDestination(HttpDestination):
     def sending(self, load: Load) -> Purpose:
         """Return a POST of events."""
         options = self._options
-        people = PeopleEncoder(
-            identifiers_of(load.schema),
-            phone_region=options.phone_region,
-            hashed=options.hashed,
-            on_invalid=options.on_invalid,
-        )
+        rules = rules_of(identifiers_of(load.schema), phone_region=options.phone_region, hashed=options.hashed)
+        people = PeopleEncoder(rules, on_invalid=options.on_invalid, needed=False)
         return Purpose(
             method="POST",
             address=self._address,

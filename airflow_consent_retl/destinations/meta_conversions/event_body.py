@@ -20,7 +20,7 @@ from airflow_consent_retl.values.json_rows import JsonRows, RowEncoder
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from airflow_consent_retl.destinations.meta.known_people import PeopleEncoder
+    from airflow_consent_retl.destinations.http.people_encoder import PeopleEncoder
 
 NEEDED = ("event_name", "event_id", "event_time", "action_source")
 EVENT_FIELDS = (*NEEDED, "event_source_url", "referrer_url", "opt_out")
@@ -110,7 +110,7 @@ class EventBody:
     def rows(self, batch: pa.RecordBatch) -> JsonRows:
         """Return an event for each row that makes one, and a code for each that does not."""
         options, wrong = options_of(batch) if {OPTIONS_FIELD, STATE_FIELD} & set(batch.schema.names) else ([], {})
-        encoded = self._people.encode(batch, refused=wrong, needed=False)
+        encoded = self._people.encode(batch, refused=wrong)
         events = _in_metas_names(batch, encoded.columns, options)
         refused = _unfit(events) | dict(encoded.refused)
         kept: Sequence[int] = range(batch.num_rows)

@@ -76,7 +76,7 @@ def send(google: DataManager, rows: pa.Table, *, lease: Lease | None = None, **o
 def malformed(people: pa.Table, *places: int) -> Any:
     encoder = MemberEncoder(people.schema, hashed=False, on_invalid="reject")
     (rows,) = people.combine_chunks().to_batches()
-    column = encoder.encode(rows).columns["email"]
+    column = encoder.encode(rows).columns["email"].to_pylist()
     hashes = {column[place] for place in places}
     return lambda member: next(identifiers_of(member))[1] in hashes
 
