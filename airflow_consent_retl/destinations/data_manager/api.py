@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from google.ads.datamanager_v1 import types
@@ -20,6 +18,7 @@ from airflow_consent_retl.destinations.data_manager.request_states import (
     warnings_of,
 )
 from airflow_consent_retl.destinations.http.attempt import AttemptError
+from airflow_consent_retl.destinations.http.counted_delivery import AcceptedRequest
 from airflow_consent_retl.destinations.http.piece_delivery import RefusedRequestError, RefusedRowsError
 from airflow_consent_retl.destinations.http.rpc_failures import CREDENTIALS, failure_of
 
@@ -31,14 +30,6 @@ if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.request_counts import RequestStatus
 
 Action = Literal["ingest", "remove"]
-
-
-@dataclass(frozen=True, slots=True)
-class AcceptedRequest:
-    """A request that the API accepted for processing: its id, and the reasons of its warnings."""
-
-    request_id: str
-    warnings: Counter[str]
 
 
 class DataManagerApi:

@@ -24,8 +24,9 @@ from airflow_consent_retl.destinations.data_manager.consent_signals import (
     consents_of,
     pieces_by_consent,
 )
-from airflow_consent_retl.destinations.data_manager.destination import DataManagerDestination, outcomes_of
+from airflow_consent_retl.destinations.data_manager.destination import DataManagerDestination
 from airflow_consent_retl.destinations.data_manager.members import MemberEncoder, identified_by
+from airflow_consent_retl.destinations.http.counted_destination import outcomes_of
 from airflow_consent_retl.destinations.http.people_encoder import NO_IDENTIFIER, EncodedPeople
 from airflow_consent_retl.errors import ConfigurationError
 
@@ -76,7 +77,7 @@ class GoogleCustomerMatchDestination(DataManagerDestination):
         refused = {**{row: code for row, (code, _) in wrong.items()}, **encoded.refused}
         fields = {**{row: name for row, (_, name) in wrong.items()}, **encoded.fields}
         encoded = EncodedPeople(encoded.columns, refused, encoded.omitted, fields)
-        return self._change("ingest", encoded, consents, batch.rows.num_rows, load)
+        return self._change("ingest", encoded, consents, batch.rows.num_rows)
 
     def removal_schema(self, load: Load) -> pa.Schema:
         """Return each mapped identifier, as it is sent: hashed, except region and postal code."""
@@ -99,12 +100,11 @@ class GoogleCustomerMatchDestination(DataManagerDestination):
         return self._removed(batch, identified_by(fields, batch.rows.schema.names))
 
     def _removed(self, batch: Batch, fields: Sequence[str]) -> Outcomes:
-        load = self.load
         encoded = EncodedPeople({name: batch.rows.column(name) for name in fields}, refused={})
-        return self._change("remove", encoded, None, batch.rows.num_rows, load)
+        return self._change("remove", encoded, None, batch.rows.num_rows)
 
     def _change(
-        self, action: Action, encoded: EncodedPeople, consents: Sequence[Consent] | None, rows: int, load: Load
+        self, action: Action, encoded: EncodedPeople, consents: Sequence[Consent] | None, rows: int
     ) -> Outcomes:
         from airflow_consent_retl.destinations.data_manager.messages import members_of
 
@@ -112,8 +112,7 @@ class GoogleCustomerMatchDestination(DataManagerDestination):
         changed = self.deliver(
             members,
             pieces_by_consent(members, consents),
-            lambda api, audience, some: api.change(action, audience, some),
-            load,
+            lambda api, some: api.change(action, self._place, some),
         )
         # A person without an identifier was never added, and cannot be.
         unnamed = Outcome(RowStatus.ACCEPTED) if action == "remove" else Outcome(RowStatus.REJECTED, NO_IDENTIFIER)

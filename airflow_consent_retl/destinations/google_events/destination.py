@@ -27,8 +27,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.destinations.data_manager.consent_signals import pieces_by_consent
-from airflow_consent_retl.destinations.data_manager.destination import DataManagerDestination, outcomes_of
+from airflow_consent_retl.destinations.data_manager.destination import DataManagerDestination
 from airflow_consent_retl.destinations.google_events.events import EventEncoder
+from airflow_consent_retl.destinations.http.counted_destination import outcomes_of
 from airflow_consent_retl.destinations.http.people_encoder import NO_IDENTIFIER
 from airflow_consent_retl.errors import DestinationError
 
@@ -78,8 +79,7 @@ class GoogleEventsDestination(DataManagerDestination):
         sent = self.deliver(
             {row: message_of(event) for row, event in encoded.events.items()},
             pieces_by_consent(consents, consents),
-            lambda api, target, events: api.ingest_events(target, events),
-            load,
+            lambda api, events: api.ingest_events(self._place, events),
         )
         return outcomes_of(
             sent,
