@@ -133,6 +133,8 @@ BY_HAND: list[tuple[str, dict[str, Any], dict[str, str]]] = [
     ("LoadToMetaAudienceOperator", {"audience_id": "x"}, {"audience_id": "number"}),
     ("LoadToMetaAudienceOperator", {"audience_id": 7}, {"audience_id": "as text"}),
     ("LoadToMetaConversionsOperator", {"dataset_id": "x"}, {"dataset_id": "pixel"}),
+    ("LoadToMetaConversionsOperator", {"phone_region": "Germany"}, {"phone_region": "ISO 3166-1"}),
+    ("LoadToMetaAudienceOperator", {"phone_region": "de"}, {"phone_region": "ISO 3166-1"}),
     (
         "LoadToSalesforceOperator",
         {"sobject": "no name", "hard_delete": True, "on_withdrawal": "clear_fields"},

@@ -13,6 +13,8 @@ from airflow_consent_retl.destinations.http.vendor import Vendor
 from airflow_consent_retl.destinations.http.vendor_auth import ApiKey
 
 API_VERSION = "v26.0"
+PHONE_REGION = (r"[A-Z]{2}", "a region such as `DE`: two capital letters of ISO 3166-1")
+"""The form of the option; whether there is such a region is known when the load maps a phone number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

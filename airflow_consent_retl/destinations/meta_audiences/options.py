@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from airflow_consent_retl.contract.parameter_class import parameter_class
 from airflow_consent_retl.contract.spec import DestinationSpec
 from airflow_consent_retl.destinations.http.options import HttpOptions
-from airflow_consent_retl.destinations.meta import API_VERSION
+from airflow_consent_retl.destinations.meta import API_VERSION, PHONE_REGION
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.meta_audiences.destination import MetaAudienceDestination
@@ -52,7 +52,10 @@ class MetaAudienceSpec(HttpOptions, DestinationSpec):
         f"batch_rows must be at most {MAX_USERS:,}: Meta accepts no more users in a request",
     )
     choices: ClassVar[Mapping[str, tuple[str | None, ...]]] = {"on_invalid": ("reject", "omit")}
-    patterns: ClassVar[Mapping[str, tuple[str, str]]] = {"audience_id": (r"[0-9]{1,32}", "the audience's number")}
+    patterns: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "audience_id": (r"[0-9]{1,32}", "the audience's number"),
+        "phone_region": PHONE_REGION,
+    }
     withdrawals: ClassVar[Mapping[str, str]] = WITHDRAWAL_CHOICES
 
     audience_id: str

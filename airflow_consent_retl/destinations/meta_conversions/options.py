@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from airflow_consent_retl.contract.parameter_class import parameter_class
 from airflow_consent_retl.contract.spec import DestinationSpec
 from airflow_consent_retl.destinations.http.options import HttpOptions
-from airflow_consent_retl.destinations.meta import API_VERSION
+from airflow_consent_retl.destinations.meta import API_VERSION, PHONE_REGION
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.meta_conversions.destination import MetaConversionsDestination
@@ -41,7 +41,8 @@ class MetaConversionsSpec(HttpOptions, DestinationSpec):
     )
     choices: ClassVar[Mapping[str, tuple[str | None, ...]]] = {"on_invalid": ("reject", "omit")}
     patterns: ClassVar[Mapping[str, tuple[str, str]]] = {
-        "dataset_id": (r"[0-9]{1,32}", "the number of the dataset or its pixel")
+        "dataset_id": (r"[0-9]{1,32}", "the number of the dataset or its pixel"),
+        "phone_region": PHONE_REGION,
     }
 
     dataset_id: str
