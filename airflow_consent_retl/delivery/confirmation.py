@@ -17,20 +17,26 @@ if TYPE_CHECKING:
     from airflow_consent_retl.delivery.run import DeliveryRun
 
 
+_FIRST_INTERVAL_S = 1.0
+
+
 def wait_for_confirmation(run: DeliveryRun, kind: BatchKind) -> list[str]:
     """Ask repeatedly until all batches of a kind are processed or the time is up; return what is still in process.
 
-    The settings of the sync give the interval and the time; with a time of 0 it asks once.
+    The settings of the sync give the longest interval and the time; with a time of 0 it asks once. The first question
+    is asked again after a second, and each interval is twice the one before: most requests are processed soon.
 
     Returns, Raises: as `confirm_pending`, and LeaseLostError.
     """
     settings = run.context.settings
     deadline = time.monotonic() + settings.confirm_timeout_s
+    interval_s = min(_FIRST_INTERVAL_S, settings.confirm_interval_s)
     while waiting := confirm_pending(run, kind):
         left_s = deadline - time.monotonic()
         if left_s <= 0:
             break
-        time.sleep(min(settings.confirm_interval_s, left_s))
+        time.sleep(min(interval_s, left_s))
+        interval_s = min(2 * interval_s, settings.confirm_interval_s)
         run.context.lease.check()
     return waiting
 

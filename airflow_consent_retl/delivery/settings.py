@@ -104,7 +104,7 @@ class SyncSettings:
         accept_time_zone: the time zone to which the model's sessions may change.
         accept_source: the connection through which the model may be read now.
         settle_s: seconds for which a request that was never answered may still take effect.
-        confirm_interval_s: seconds between two questions to a destination that processes rows later.
+        confirm_interval_s: most seconds between two questions to a destination that processes rows later.
         confirm_timeout_s: seconds after which a task stops asking; 0 asks once.
         field_nulls: by field, what becomes of its NULLs: see `Load.nulls`.
         write: which rows the destination writes: see `Load.write`.

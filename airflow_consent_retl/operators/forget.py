@@ -59,7 +59,8 @@ class ForgetOperator(ConsentRetlOperator):
         exempt: the destinations or syncs that keep the people, each with the reason, such as
             `{"billing": "commercial law: ten years"}`.
         settle_s: seconds for which a request that was never answered may still take effect.
-        confirm_interval_s: seconds between two questions to a destination that processes later.
+        confirm_interval_s: most seconds between two questions to a destination that processes later; the first ones
+            come after 1, 2, 4 … seconds.
         confirm_timeout_s: seconds after which a try stops waiting for it.
         lease_ttl_s: seconds after which a worker that does not renew its lease counts as dead.
         lease_wait_s: seconds to wait for a running load.

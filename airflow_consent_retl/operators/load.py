@@ -92,7 +92,8 @@ class LoadOperator(LineageMethods, ConsentRetlOperator):
         settle_s: seconds for which a request that was never answered may still take effect: a removal confirmed
             earlier is repeated.
         deferrable: wait for a destination that processes later without occupying a worker.
-        confirm_interval_s: seconds between two questions to such a destination.
+        confirm_interval_s: most seconds between two questions to such a destination; the first ones of a worker come
+            after 1, 2, 4 … seconds. A trigger begins with it, and asks ever less often.
         confirm_timeout_s: seconds after which a try stops waiting for it.
         lease_ttl_s: seconds after which a worker that does not renew its lease counts as dead.
         lease_wait_s: seconds to wait for another task that loads the same sync.

@@ -79,7 +79,8 @@ class PropagateWithdrawalsOperator(LineageMethods, DatedSqlOperator):
         max_removed_ratio: the most removals without an explicit withdrawal, as a share of the people delivered. Beyond
             it the task carries out only the explicit withdrawals and fails. None: no limit.
         settle_s: seconds for which a request that was never answered may still take effect.
-        confirm_interval_s: seconds between two questions to a destination that processes later.
+        confirm_interval_s: most seconds between two questions to a destination that processes later; the first ones
+            come after 1, 2, 4 … seconds.
         confirm_timeout_s: seconds after which a try stops waiting for it.
         lease_ttl_s: seconds after which a worker that does not renew its lease counts as dead.
         lease_wait_s: seconds to wait for a running load.

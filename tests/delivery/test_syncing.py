@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -497,6 +498,14 @@ def test_taken_is_not_processed_the_load_waits_until_it_is(bench: SyncBench) -> 
     assert report.sent.accepted == 5
     assert destination.calls == ["open", "commit"]
     assert len(bench.delivered()) == 5
+
+
+def test_what_is_processed_soon_is_not_waited_for_as_long_as_the_interval(bench: SyncBench) -> None:
+    started = time.monotonic()
+    _, report = loaded(bench, BEFORE, destination=Later(processed_after=1), confirm_interval_s=20, confirm_timeout_s=60)
+
+    assert report.sent.accepted == 5
+    assert time.monotonic() - started < 20
 
 
 def test_request_ids_are_kept_over_tries_and_nothing_is_sent_twice(bench: SyncBench) -> None:

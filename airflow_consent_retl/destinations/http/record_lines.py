@@ -390,11 +390,15 @@ class RecordLinesDestination(SessionDestination[Options, Api, LineJob]):
 
     def _results_of(self, api: Api, job: str, state: LineJob, column: str) -> JobResults:
         with self._lock:
-            if job not in self._results:
-                self._results[job] = self.line_jobs.results(api, job, state, column=column)
+            found = self._results.get(job)
+        if found is None:
+            # Not under the lock: other threads read other jobs.
+            found = self.line_jobs.results(api, job, state, column=column)
+            with self._lock:
+                self._results[job] = found
                 while len(self._results) > _JOBS_KEPT:
                     del self._results[next(iter(self._results))]
-            return self._results[job]
+        return found
 
     def _encoder_of(self, load: Load) -> RecordEncoder:
         return RecordEncoder(
