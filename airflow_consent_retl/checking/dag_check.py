@@ -28,7 +28,13 @@ from airflow_consent_retl.operators.import_errors import import_failures
 from airflow_consent_retl.operators.load import LoadOperator
 from airflow_consent_retl.operators.mapped_instances import UnknownInstancesError, instances_of
 from airflow_consent_retl.operators.operator_settings import settings_of
-from airflow_consent_retl.operators.parsed_tasks import check_against, kind_of, known_parameters, mapped_parameters
+from airflow_consent_retl.operators.parsed_tasks import (
+    check_against,
+    kind_of,
+    known_parameters,
+    mapped_parameters,
+    options_noted,
+)
 from airflow_consent_retl.operators.removing_load import removing_load
 from airflow_consent_retl.operators.spec_load import SpecLoadOperator, known_options, parameters_of
 from airflow_consent_retl.operators.withdraw import PropagateWithdrawalsOperator
@@ -54,7 +60,9 @@ def check_dags(paths: Iterable[str] = (), *, policy_file: str | None = None, con
             raise ConfigurationError(f"there is no file or folder `{place}`")
     findings: list[CheckFinding] = []
     dags: dict[str, Any] = {}
-    for bag in [dag_bag(place) for place in places] or [dag_bag(None)]:
+    with options_noted():
+        bags = [dag_bag(place) for place in places] or [dag_bag(None)]
+    for bag in bags:
         findings += [CheckFinding("problem", one.file, "", one.place, one.message) for one in import_failures(bag)]
         dags.update(bag.dags)
     policies, places_tried, tasks = PoliciesRead(policy_file), WrittenPlaces() if connects else None, 0
@@ -100,6 +108,8 @@ class _DagCheck:
             self._mapped(task, findings)
             return findings
         found = rendered(task, findings)
+        for problem in found.wrong_options():
+            findings.note("problem", problem.path, problem.message)
         if self.places is not None:
             self.places.try_for(found, findings)
         if isinstance(found, ExtractModelOperator):
@@ -169,7 +179,10 @@ class _DagCheck:
         if loaded is None:
             return
         check_consent(task, loaded, model, list(task.loads), findings)
+        wrong = tuple(one.path for one in task.wrong_options())
         for name, load in task.loads.items():
+            if any(path.startswith(f"loads[{name!r}]") for path in wrong):
+                continue
             with findings.at(f"loads[{name!r}]"):
                 removing = removing_load(load, destination=name, policy=task.policy, task=task, context={})
                 if self.connects:

@@ -67,9 +67,6 @@ def check_load(
     if destinations is not None:
         with findings.at(f"destination={load.destination}"):
             check_made_for(load.destination, destinations)
-    wrong = load.wrong_options()
-    for problem in wrong:
-        findings.note("problem", problem.path, problem.message)
     fields = _checked_fields(load, loaded, model, findings)
     if not connects:
         findings.note("unchecked", "target", "connection and target are not checked without a connection")
@@ -77,7 +74,7 @@ def check_load(
     destination: Destination | None = None
     name, conn_id = _connection_of(load)
     with findings.at(f"{name}={conn_id}"):
-        if not wrong:
+        if not load.wrong_options():
             destination = load.build_destination()
         elif conn_id:
             # No destination is made of wrong options; its connection may be wrong too.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, BaseOperatorLink
 
 from airflow_consent_retl.compat import AirflowFailException, AirflowSkipException
-from airflow_consent_retl.errors import OvertakenError, PermanentError, TransientError
+from airflow_consent_retl.errors import OvertakenError, PermanentError, Problem, TransientError
 from airflow_consent_retl.operators.links import SyncPageLink
 from airflow_consent_retl.progress import FittedLog, errors_that_fit, fitted
 
@@ -73,6 +73,17 @@ class ConsentRetlOperator(BaseOperator):
         known = (getattr(self, name, None) for name in ("model", "snapshot", "permitted"))
         names = [value.get("model") if isinstance(value, Mapping) else value for value in known]
         return next((name for name in names if isinstance(name, str) and name), None)
+
+    def wrong_options(self) -> list[Problem]:
+        """Return every error in the parameters, as far as their values are known; contacts nothing.
+
+        An operator with rules refuses its errors when its DAG file is parsed. A subclass adds the errors in its own
+        parameters.
+        """
+        from airflow_consent_retl.operators.operator_settings import settings_of
+
+        settings = settings_of(type(self))
+        return [] if settings is None else settings.wrong_settings(self)
 
     def _name_mapped(self, context: Any) -> None:
         """Have Airflow show a mapped task by its model's name, unless the DAG names it otherwise."""

@@ -13,6 +13,7 @@ from airflow_consent_retl.filtering.summary import check_limits, destination_cou
 from airflow_consent_retl.operators.base_operator import ConsentRetlOperator
 from airflow_consent_retl.operators.lineage_methods import LineageMethods
 from airflow_consent_retl.operators.one_load import check_once
+from airflow_consent_retl.operators.parsed_tasks import refuse
 from airflow_consent_retl.progress import short
 
 if TYPE_CHECKING:
@@ -107,8 +108,6 @@ class ConsentFilterOperator(LineageMethods, ConsentRetlOperator):
         workspace: str | None = None,
         **kwargs: Any,
     ) -> None:
-        from airflow_consent_retl.operators.operator_settings import FilterSettings
-
         super().__init__(**kwargs)
         check_once(destinations)
         self.snapshot = snapshot
@@ -124,7 +123,7 @@ class ConsentFilterOperator(LineageMethods, ConsentRetlOperator):
         self.answers = dict(answers)
         self.absent = absent
         self.workspace = workspace
-        FilterSettings.check(self)
+        refuse(self.wrong_options())
         self._published: tuple[PermittedManifest, ManifestRef] | None = None
 
     def run(self, context: Context) -> dict[str, object]:

@@ -13,6 +13,7 @@ from airflow_consent_retl.compat import conf
 from airflow_consent_retl.errors import ConfigurationError, ConsentRetlError, SourceUnavailableError
 from airflow_consent_retl.operators.dated_operator import DatedSqlOperator, date_of_run
 from airflow_consent_retl.operators.lineage_methods import LineageMethods
+from airflow_consent_retl.operators.parsed_tasks import refuse
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -134,8 +135,6 @@ class ExtractModelOperator(LineageMethods, DatedSqlOperator):
         workspace: str | None = None,
         **kwargs: Any,
     ) -> None:
-        from airflow_consent_retl.operators.operator_settings import ExtractSettings
-
         super().__init__(**kwargs)
         self.consent_sources = consent_sources
         self.identities = identities
@@ -155,7 +154,7 @@ class ExtractModelOperator(LineageMethods, DatedSqlOperator):
         self.batch_rows = batch_rows
         self.part_bytes = part_bytes
         self.workspace = workspace
-        ExtractSettings.check(self)
+        refuse(self.wrong_options())
         self._workspace: Workspace | None = None
         self._submitted: _Submitted | None = None
         self._published: tuple[SnapshotManifest, ManifestRef] | None = None

@@ -11,6 +11,7 @@ from airflow_consent_retl.errors import ConfigurationError, PermanentError, Refu
 from airflow_consent_retl.near import suggestion
 from airflow_consent_retl.operators.base_operator import ConsentRetlOperator, dag_of, holder_of, task_of
 from airflow_consent_retl.operators.links import SENDING_LINKS
+from airflow_consent_retl.operators.parsed_tasks import refuse
 from airflow_consent_retl.progress import module_log
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.delivery.ledger import Ledger
     from airflow_consent_retl.delivery.ledger.records import SyncName
+    from airflow_consent_retl.errors import Problem
     from airflow_consent_retl.operators.forgetting import Forgetting
     from airflow_consent_retl.operators.load import LoadOperator
     from airflow_consent_retl.operators.removing_load import RemovingLoad
@@ -115,9 +117,6 @@ class ForgetOperator(ConsentRetlOperator):
         workspace: str | None = None,
         **kwargs: Any,
     ) -> None:
-        from airflow_consent_retl.operators.operator_settings import ForgetSettings
-        from airflow_consent_retl.operators.removing_load import check_loads
-
         super().__init__(**kwargs)
         self.ids = ids
         self.file = file
@@ -135,8 +134,14 @@ class ForgetOperator(ConsentRetlOperator):
         self.lease_wait_s = lease_wait_s
         self.ledger_conn_id = ledger_conn_id
         self.workspace = workspace
-        ForgetSettings.check(self)
-        check_loads({f"loads[{name!r}]": load for name, load in (loads or {}).items()})
+        refuse(self.wrong_options())
+
+    def wrong_options(self) -> list[Problem]:
+        """Return every error in the parameters and loads, as far as their values are known; contacts nothing."""
+        from airflow_consent_retl.operators.removing_load import wrong_loads
+
+        loads = (self.loads or {}).items()
+        return super().wrong_options() + wrong_loads({f"loads[{name!r}]": load for name, load in loads})
 
     @property
     def _messages(self) -> TaskLog:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from airflow.sdk import XComArg
 
 from airflow_consent_retl.compat import conf
-from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError, OptionsError, Problem
+from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailableError, Problem
 from airflow_consent_retl.fields.field_values import check_answers_written, check_values
 from airflow_consent_retl.operators.assets import note_counts, outlets_of
 from airflow_consent_retl.operators.base_operator import ConsentRetlOperator
 from airflow_consent_retl.operators.lineage_methods import LineageMethods
 from airflow_consent_retl.operators.links import SENDING_LINKS
 from airflow_consent_retl.operators.one_load import check_one_load, model_of
+from airflow_consent_retl.operators.parsed_tasks import refuse
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -218,13 +219,8 @@ class LoadOperator(LineageMethods, ConsentRetlOperator):
         self.outlets.extend(self._assets)
 
     def wrong_options(self) -> list[Problem]:
-        """Return every error in the parameters of every load, as far as their values are known; contacts nothing.
-
-        A subclass adds the errors in its own.
-        """
-        from airflow_consent_retl.operators.operator_settings import LoadSettings
-
-        wrong = LoadSettings.wrong_settings(self)
+        """Return every error in the parameters and fields, as far as their values are known; contacts nothing."""
+        wrong = super().wrong_options()
         if isinstance(self.fields, Mapping):
             try:
                 check_values(self.fields, nested=self.nests_fields)
@@ -233,18 +229,9 @@ class LoadOperator(LineageMethods, ConsentRetlOperator):
                 wrong.append(Problem("fields", str(error)))
         return wrong
 
-    def check_options(self) -> None:
-        """Check the parameters, as far as their values are known; contacts nothing.
-
-        Raises:
-            OptionsError: the message names every error.
-        """
-        if wrong := self.wrong_options():
-            raise OptionsError(wrong)
-
     def _check_at_parse(self) -> None:
         """Check the parameters of every load; those of a subclass are not known yet."""
-        self.check_options()
+        refuse(self.wrong_options())
 
     def destination_spec(self) -> DestinationSpec | None:
         """Return the destination's parameters, their templates rendered; None: they alone do not build it.

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any, ClassVar
 
 from airflow_consent_retl.contract.checked_options import CheckedOptions, OptionCheck
-from airflow_consent_retl.errors import ConfigurationError, OptionsError, Problem
+from airflow_consent_retl.errors import ConfigurationError, Problem
 from airflow_consent_retl.near import suggestion
 from airflow_consent_retl.operators.parsed_tasks import is_known
 
@@ -131,16 +131,6 @@ class OperatorSettings(CheckedOptions):
     @classmethod
     def _is_typed(cls, name: str) -> bool:
         return name not in _kind(cls.operator).template_fields
-
-    @classmethod
-    def check(cls, task: object) -> None:
-        """Check the parameters of a task, as far as their values are known.
-
-        Raises:
-            OptionsError: the message names every error.
-        """
-        if wrong := cls.wrong_settings(task):
-            raise OptionsError(wrong)
 
 
 class LoadSettings(OperatorSettings):

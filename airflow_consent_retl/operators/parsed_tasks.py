@@ -5,11 +5,14 @@ Templates, outputs of other tasks and mapped parameters are not known yet: the o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow_consent_retl.errors import OptionsError, Problem
 from airflow_consent_retl.hooks.central_policy import binds, central_policy, source_in_force
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.hooks.policies import LoadedPolicy
 
 _TEMPLATE = ("{{", "{%")
+_NOTED: ContextVar[bool] = ContextVar("consent_retl_options_noted", default=False)
 
 
 def check_task(task: Any) -> None:
@@ -37,6 +41,26 @@ def check_task(task: Any) -> None:
     loaded = _local_policy()
     if loaded is not None:
         check_against(loaded, task, parameters)
+
+
+@contextmanager
+def options_noted() -> Iterator[None]:
+    """Keep tasks with wrong options while a DAG file is parsed in the block, for the check that reports all of them."""
+    token = _NOTED.set(True)
+    try:
+        yield
+    finally:
+        _NOTED.reset(token)
+
+
+def refuse(wrong: Sequence[Problem]) -> None:
+    """Refuse a task with wrong options while its DAG file is parsed.
+
+    Raises:
+        OptionsError: the message names every error.
+    """
+    if wrong and not _NOTED.get():
+        raise OptionsError(wrong)
 
 
 def known_parameters(task: Any) -> dict[str, Any]:

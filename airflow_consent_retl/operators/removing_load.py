@@ -141,14 +141,11 @@ def from_parameters(load: object, destination: str, *, render: Callable[[Any], A
     )
 
 
-def check_loads(loads: Mapping[str, object]) -> None:
-    """Check the parameters of loads when a DAG file is parsed, as far as they alone determine the destinations.
+def wrong_loads(loads: Mapping[str, object]) -> list[Problem]:
+    """Return every error in the parameters of loads, as far as they alone determine the destinations.
 
     Args:
-        loads: by the parameter, such as `loads['crm']`.
-
-    Raises:
-        OptionsError: the message names every error of all loads.
+        loads: by the parameter that they belong to, such as `loads['crm']`.
     """
     wrong: list[Problem] = []
     for path, load in loads.items():
@@ -158,8 +155,7 @@ def check_loads(loads: Mapping[str, object]) -> None:
             wrong += [Problem(f"{path}.{one.path}", f"{path}: {one.message}") for one in error.problems]
         except ConfigurationError as error:
             wrong.append(Problem(path, f"{path}: {error}"))
-    if wrong:
-        raise OptionsError(wrong)
+    return wrong
 
 
 def _told(fields: object) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from airflow_consent_retl.errors import ConfigurationError, DestinationUnavailab
 from airflow_consent_retl.near import suggestion
 from airflow_consent_retl.operators.base_operator import ConsentRetlOperator, dag_of, holder_of, task_of
 from airflow_consent_retl.operators.links import SENDING_LINKS
+from airflow_consent_retl.operators.parsed_tasks import refuse
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.delivery.ledger import Ledger
     from airflow_consent_retl.delivery.ledger.records import SyncName
     from airflow_consent_retl.delivery.report import LoadReport
+    from airflow_consent_retl.errors import Problem
     from airflow_consent_retl.operators.load import LoadOperator
 
 
@@ -75,9 +77,6 @@ class RetireSyncOperator(ConsentRetlOperator):
         workspace: str | None = None,
         **kwargs: Any,
     ) -> None:
-        from airflow_consent_retl.operators.operator_settings import RetireSettings
-        from airflow_consent_retl.operators.removing_load import check_loads
-
         super().__init__(**kwargs)
         self.model = model
         self.destination = destination
@@ -89,8 +88,13 @@ class RetireSyncOperator(ConsentRetlOperator):
         self.lease_wait_s = lease_wait_s
         self.ledger_conn_id = ledger_conn_id
         self.workspace = workspace
-        RetireSettings.check(self)
-        check_loads({"load": load})
+        refuse(self.wrong_options())
+
+    def wrong_options(self) -> list[Problem]:
+        """Return every error in the parameters and loads, as far as their values are known; contacts nothing."""
+        from airflow_consent_retl.operators.removing_load import wrong_loads
+
+        return super().wrong_options() + wrong_loads({"load": self.load})
 
     def run(self, context: Context) -> dict[str, int]:
         """Remove everyone, and return how many."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_consent_retl.errors import ConfigurationError, OptionsError, Problem
 from airflow_consent_retl.operators.load import LoadOperator
-from airflow_consent_retl.operators.parsed_tasks import is_known, is_resolved_later
+from airflow_consent_retl.operators.parsed_tasks import is_known, is_resolved_later, refuse
 
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.spec import DestinationSpec
@@ -44,8 +44,9 @@ class SpecLoadOperator(LoadOperator):
         for name in self.spec_class.templated:
             setattr(self, name, own[name])
         self._own: Mapping[str, Any] = own
-        self.check_options()
-        self._own = self.checked(own)
+        wrong = self.wrong_options()
+        refuse(wrong)
+        self._own = own if wrong else self.checked(own)
 
     @property
     def own_parameters(self) -> Mapping[str, Any]:

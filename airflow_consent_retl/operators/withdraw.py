@@ -17,6 +17,7 @@ from airflow_consent_retl.operators.base_operator import holder_of, task_of
 from airflow_consent_retl.operators.dated_operator import DatedSqlOperator
 from airflow_consent_retl.operators.lineage_methods import LineageMethods
 from airflow_consent_retl.operators.links import SENDING_LINKS
+from airflow_consent_retl.operators.parsed_tasks import refuse
 from airflow_consent_retl.operators.withdrawal_summary import counts_of, log_found, log_withdrawals
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.consent import ConsentMappingLike, ExternalConsent, IdentityLinks
     from airflow_consent_retl.contract.dataset_name import DatasetName
     from airflow_consent_retl.delivery.ledger import Ledger
+    from airflow_consent_retl.errors import Problem
     from airflow_consent_retl.hooks.central_policy import PolicySource
     from airflow_consent_retl.operators.load import LoadOperator
     from airflow_consent_retl.signals.lineage import WithdrawalsLineage
@@ -152,9 +154,6 @@ class PropagateWithdrawalsOperator(LineageMethods, DatedSqlOperator):
         workspace: str | None = None,
         **kwargs: Any,
     ) -> None:
-        from airflow_consent_retl.operators.operator_settings import WithdrawalSettings
-        from airflow_consent_retl.operators.removing_load import check_loads
-
         super().__init__(**kwargs)
         self.model = model
         self.conn_id = conn_id
@@ -184,11 +183,16 @@ class PropagateWithdrawalsOperator(LineageMethods, DatedSqlOperator):
         self.dry_run = dry_run  # type: ignore[assignment, method-assign]
         self.ledger_conn_id = ledger_conn_id
         self.workspace = workspace
-        WithdrawalSettings.check(self)
-        check_loads({f"loads[{name!r}]": load for name, load in loads.items()})
+        refuse(self.wrong_options())
         self._places: dict[str, Callable[[], DatasetName]] = {}
         self._assets = {name: outlets_of(model, name) for name in loads}
         self.outlets.extend(asset for assets in self._assets.values() for asset in assets)
+
+    def wrong_options(self) -> list[Problem]:
+        """Return every error in the parameters and loads, as far as their values are known; contacts nothing."""
+        from airflow_consent_retl.operators.removing_load import wrong_loads
+
+        return super().wrong_options() + wrong_loads({f"loads[{name!r}]": load for name, load in self.loads.items()})
 
     def run(self, context: Context) -> dict[str, object]:
         """Serve every destination, even if others fail; then report, and fail if one failed. Or return their plans."""

@@ -12,6 +12,7 @@ from support.crm_sync import POLICY, CrmSync
 
 from airflow_consent_retl.checking.dag_check import check_dags
 from airflow_consent_retl.checking.findings import CheckReport
+from airflow_consent_retl.compat import dag_bag
 
 from .conftest import Run
 
@@ -156,3 +157,70 @@ def test_a_path_that_is_not_there_is_wrong_use(run: Run) -> None:
 
     assert refused.code == 2
     assert "there is no file or folder `no/such/folder`" in refused.err
+
+
+WRONG_OPTIONS = """
+from functools import partial
+from airflow.sdk import DAG
+from airflow_consent_retl.operators import (
+    ConsentFilterOperator, ExtractModelOperator, LoadToBrazeOperator, LoadToFilesOperator, PropagateWithdrawalsOperator
+)
+
+MODEL = dict(model="people", conn_id="source", sql="SELECT id, ads_ok FROM people", primary_key="id")
+with DAG("people"):
+    extract = ExtractModelOperator(task_id="extract", **MODEL, batch_rows=0)
+    permitted = ConsentFilterOperator(
+        task_id="consent", snapshot=extract.output, consent={"C0004": "ads_ok"}, destinations=["crm"],
+        on_duplicate_id="denny",
+    )
+    LoadToBrazeOperator(
+        task_id="load_braze", permitted=permitted.output, destination="crm", fields={"external_id": "id"},
+        workspace_name="shop", conn_id="nowhere", on_withdrawal="delet", identifier="emial", batch_rows=76,
+    )
+    LoadToFilesOperator(
+        task_id="load_lake", permitted=permitted.output, destination="lake", fields={"id": "id"},
+        path="{{ 'exports' }}", mode="miror",
+    )
+    PropagateWithdrawalsOperator(
+        task_id="withdraw", **MODEL, consent={"C0004": "ads_ok"}, min_found_ratio=50,
+        loads={"crm": partial(LoadToBrazeOperator, workspace_name="shop", on_withdrawal="unsubscribe")},
+    )
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("--no-connect",)], ids=["with connections", "without"])
+def test_wrong_options_of_all_tasks_are_found_at_once_each_with_its_place(
+    run: Run, dags: Path, options: tuple[str, ...]
+) -> None:
+    (dags / "people.py").write_text(WRONG_OPTIONS)
+
+    checked = run("check", str(dags), "--json", *options)
+
+    found = {f"{one['dag']}.{one['task']}: {one['path']}": one["message"] for one in checked.document["findings"]}
+    expected = {
+        "people.extract: batch_rows": "batch_rows must be at least 1",
+        "people.consent: on_duplicate_id": "on_duplicate_id must be `fail` or `deny`, did you mean `deny`?",
+        "people.load_braze: identifier": (
+            "identifier must be `external_id`, `email` or `user_alias`, did you mean `email`?"
+        ),
+        "people.load_braze: batch_rows": "Braze takes at most 75 objects in a request",
+        "people.load_lake: path": (
+            "path `file://exports` is not absolute: write a local folder as file:///exports/lake"
+        ),
+        "people.withdraw: min_found_ratio": "min_found_ratio must be at most 1",
+    }
+    assert {place: found.get(place) for place in expected} == expected
+    assert "did you mean `delete`?" in found["people.load_braze: on_withdrawal"]
+    assert "did you mean `mirror`?" in found["people.load_lake: mode"]
+    assert "which needs it" in found["people.withdraw: loads['crm'].unsubscribes"]
+    # A wrong option hides nothing else of the task.
+    nowhere = [place for place in found if "conn_id=nowhere" in place]
+    assert bool(nowhere) is not bool(options)
+
+
+def test_the_same_file_is_no_dag_for_airflow(dags: Path) -> None:
+    (dags / "people.py").write_text(WRONG_OPTIONS)
+
+    (text,) = dag_bag(str(dags)).import_errors.values()
+
+    assert text.rstrip().endswith("airflow_consent_retl.errors.OptionsError: batch_rows must be at least 1")
