@@ -17,7 +17,7 @@ PACKAGE = Path(destinations.__file__).parent
 FOLDERS = {place.parent.name: place.parent for place in PACKAGE.glob("*/__init__.py")}
 MOST = 250
 # What two destinations of one vendor share, where it has more lines. INVARIANT: this number only falls.
-SHARED_BY_A_VENDOR = {"data_manager": 550}
+SHARED_BY_A_VENDOR = {"data_manager": 545}
 # No vendors: two forms of storage, and the kit with which others are written.
 NO_VENDORS = {"declared", "files", "http", "sql_table"}
 _NOTHING = {

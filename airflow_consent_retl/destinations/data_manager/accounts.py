@@ -43,31 +43,23 @@ class GoogleTarget:
         return f"{self.noun} {self.number} of {account.account_type} account {account.account_id}"
 
 
-def google_target(
-    noun: str,
-    number: str,
-    *,
-    operating_account: Account,
-    login_account: Account | None,
-    linked_account: Account | None,
-) -> GoogleTarget:
+def google_target(noun: str, number: str, **accounts: Account | None) -> GoogleTarget:
     """Return a target.
 
     Args:
         noun: what it is.
         number: its number.
-        operating_account: the account that owns it: a Google Ads id (`123-456-7890`, with or without hyphens), or
-            `{"account_id": …, "account_type": …}` for another product. It was checked with `wrong_account`.
-        login_account: the account that the credentials belong to, such as a manager account; None: the operating one.
-        linked_account: see the API's `Destination`; only for data partners.
+        **accounts: `operating_account`, which owns it: a Google Ads id (`123-456-7890`, with or without hyphens), or
+            `{"account_id": …, "account_type": …}` for another product. `login_account`, to which the credentials
+            belong, such as a manager account; None: the operating one. `linked_account`: see the API's `Destination`;
+            only for data partners. All were checked with `wrong_account`.
     """
-    return GoogleTarget(
-        noun=noun,
-        number=number,
-        operating_account=_account_of(operating_account),
-        login_account=None if login_account is None else _account_of(login_account),
-        linked_account=None if linked_account is None else _account_of(linked_account),
-    )
+    given = {name: _parts(one) for name, one in accounts.items() if one is not None}
+    known = {
+        name: GoogleAccount(str(parts["account_id"]).replace("-", ""), parts["account_type"])
+        for name, parts in given.items()
+    }
+    return GoogleTarget(noun=noun, number=number, **known)
 
 
 def wrong_account(name: str, given: Account | None, types: Collection[str]) -> list[str]:
@@ -90,11 +82,6 @@ def wrong_account(name: str, given: Account | None, types: Collection[str]) -> l
     if parts["account_type"] not in types:
         wrong.append(f"the account_type of {name} has to be one of {', '.join(types)}")
     return wrong
-
-
-def _account_of(given: Account) -> GoogleAccount:
-    parts = _parts(given)
-    return GoogleAccount(str(parts["account_id"]).replace("-", ""), parts["account_type"])
 
 
 def _parts(given: Account) -> dict[str, str]:

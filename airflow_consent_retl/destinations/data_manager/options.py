@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import field
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 
 from airflow_consent_retl.contract.checked_options import CheckedOptions, OptionCheck
 from airflow_consent_retl.contract.parameter_class import parameter_class
@@ -15,6 +15,9 @@ from airflow_consent_retl.errors import Problem
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.data_manager.accounts import Account
     from airflow_consent_retl.destinations.http.pace import Pace
+
+Built = TypeVar("Built")
+_ACCOUNTS = ("operating_account", "login_account", "linked_account")
 
 
 def _rows(options: DataManagerOptions) -> Iterator[Problem]:
@@ -83,16 +86,8 @@ class DataManagerSpec(DataManagerOptions, DestinationSpec):
     """
 
     account_types: ClassVar[tuple[str, ...]]
-    checks: ClassVar[tuple[OptionCheck, ...]] = tuple(
-        partial(_account, name=name) for name in ("operating_account", "login_account", "linked_account")
-    )
-    templated: ClassVar[tuple[str, ...]] = (
-        "operating_account",
-        "login_account",
-        "linked_account",
-        "consent_signals",
-        "impersonation_chain",
-    )
+    checks: ClassVar[tuple[OptionCheck, ...]] = tuple(partial(_account, name=name) for name in _ACCOUNTS)
+    templated: ClassVar[tuple[str, ...]] = (*_ACCOUNTS, "consent_signals", "impersonation_chain")
 
     operating_account: Account
     gcp_conn_id: str = "google_cloud_default"
@@ -108,3 +103,28 @@ class DataManagerSpec(DataManagerOptions, DestinationSpec):
 
         super().__post_init__()
         object.__setattr__(self, "pace", Pace(requests=self.requests_per_minute, code=OVER_QUOTA))
+
+    def built(self, kind: Callable[..., Built], noun: str, number: str, *, consent_granted: bool) -> Built:
+        """Return the destination of a kind, not yet opened; contacts nothing.
+
+        Args:
+            kind: makes it.
+            noun: what its target is.
+            number: the target's number.
+            consent_granted: see `DataManagerDestination`.
+        """
+        from airflow_consent_retl.destinations.data_manager.accounts import google_target
+        from airflow_consent_retl.destinations.data_manager.data_manager_hook import GoogleDataManagerHook
+        from airflow_consent_retl.hooks.cloud_project import cloud_project
+
+        target = google_target(noun, number, **{name: getattr(self, name) for name in _ACCOUNTS})
+        hook = GoogleDataManagerHook(gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain)
+        return kind(
+            hook.get_conn,
+            target,
+            self,
+            consent_granted=consent_granted,
+            pace=self.pace,
+            quota=partial(cloud_project, self.gcp_conn_id, self.impersonation_chain),
+            endpoint=hook.endpoint,
+        )

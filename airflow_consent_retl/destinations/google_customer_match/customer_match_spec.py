@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from airflow_consent_retl.contract.parameter_class import parameter_class
@@ -52,25 +51,6 @@ class CustomerMatchSpec(CustomerMatchOptions, DataManagerSpec):
             consent_granted: whether the permitted set was checked for Google's signals. If not, the destination
                 removes people and sends no one.
         """
-        from airflow_consent_retl.destinations.data_manager.accounts import google_target
-        from airflow_consent_retl.destinations.data_manager.data_manager_hook import GoogleDataManagerHook
         from airflow_consent_retl.destinations.google_customer_match.destination import GoogleCustomerMatchDestination
-        from airflow_consent_retl.hooks.cloud_project import cloud_project
 
-        audience = google_target(
-            "audience",
-            self.audience_id,
-            operating_account=self.operating_account,
-            login_account=self.login_account,
-            linked_account=self.linked_account,
-        )
-        hook = GoogleDataManagerHook(gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain)
-        return GoogleCustomerMatchDestination(
-            hook.get_conn,
-            audience,
-            self,
-            consent_granted=consent_granted,
-            pace=self.pace,
-            quota=partial(cloud_project, self.gcp_conn_id, self.impersonation_chain),
-            endpoint=hook.endpoint,
-        )
+        return self.built(GoogleCustomerMatchDestination, "audience", self.audience_id, consent_granted=consent_granted)

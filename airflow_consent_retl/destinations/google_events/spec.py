@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from airflow_consent_retl.contract.parameter_class import parameter_class
@@ -50,25 +49,8 @@ class GoogleEventsSpec(DataManagerSpec):
         Args:
             consent_granted: whether the permitted set was checked for Google's signals. If not, no event is sent.
         """
-        from airflow_consent_retl.destinations.data_manager.accounts import google_target
-        from airflow_consent_retl.destinations.data_manager.data_manager_hook import GoogleDataManagerHook
         from airflow_consent_retl.destinations.google_events.destination import GoogleEventsDestination
-        from airflow_consent_retl.hooks.cloud_project import cloud_project
 
-        target = google_target(
-            "source of events",
-            self.product_destination_id,
-            operating_account=self.operating_account,
-            login_account=self.login_account,
-            linked_account=self.linked_account,
-        )
-        hook = GoogleDataManagerHook(gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain)
-        return GoogleEventsDestination(
-            hook.get_conn,
-            target,
-            self,
-            consent_granted=consent_granted,
-            pace=self.pace,
-            quota=partial(cloud_project, self.gcp_conn_id, self.impersonation_chain),
-            endpoint=hook.endpoint,
+        return self.built(
+            GoogleEventsDestination, "source of events", self.product_destination_id, consent_granted=consent_granted
         )
