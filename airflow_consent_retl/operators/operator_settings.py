@@ -92,7 +92,7 @@ class OperatorSettings(CheckedOptions):
         "on_duplicate_id": ("fail", "deny"),
     }
     counts: ClassVar[tuple[str, ...]] = ("batch_rows", "part_bytes")
-    positive: ClassVar[tuple[str, ...]] = ("confirm_interval_s", "lease_ttl_s", "poll_interval_s", "query_timeout_s")
+    positive: ClassVar[tuple[str, ...]] = ("confirm_interval_s", "lease_ttl_s", "poll_interval_s")
     least: ClassVar[Mapping[str, float]] = dict.fromkeys(
         (
             *_SHARES,
@@ -101,6 +101,7 @@ class OperatorSettings(CheckedOptions):
             "recheck_interval_s",
             "max_age_s",
             "settle_s",
+            "query_timeout_s",
             "confirm_timeout_s",
             "lease_wait_s",
         ),

@@ -75,8 +75,8 @@ def test_each_place_that_cannot_be_written_to_is_named_with_its_path_and_the_use
     run: Run, crm: CrmSync, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with postgres.connect() as connection:
-        connection.execute("CREATE ROLE reader LOGIN")
-    as_reader = {**json.loads(postgres.airflow_connection()), "login": "reader"}
+        connection.execute("CREATE ROLE place_reader LOGIN")
+    as_reader = {**json.loads(postgres.airflow_connection()), "login": "place_reader"}
     monkeypatch.setenv("AIRFLOW_CONN_LEDGER", json.dumps(as_reader))
     monkeypatch.setenv("AIRFLOW__CONSENT_RETL__LEDGER_CONN_ID", "ledger")
     # A path below a file.
@@ -88,7 +88,7 @@ def test_each_place_that_cannot_be_written_to_is_named_with_its_path_and_the_use
     assert checked.code == 1
     place = f"the workspace file://{crm.path}/policy.json/retl cannot be written to by user `{user()}`: "
     assert found["people.extract", "workspace"].startswith(place)
-    assert "as user `reader`: no permission" in found["people.load_lake", "ledger_conn_id"]
+    assert "as user `place_reader`: no permission" in found["people.load_lake", "ledger_conn_id"]
     assert f"user `{user()}`" in found["people.load_lake", "ledger_conn_id"]
     assert f"{crm.path}/policy.json/lake" in found["people.load_lake", "target"]
     assert "a part of the path is a file" in found["people.load_lake", "target"]

@@ -14,6 +14,7 @@ from support.log_lines import task_fails
 from support.permitting import CONSENT, DESTINATIONS, POLICY, customers, snapshot_of
 
 from airflow_consent_retl.consent import parse_policy, policy_document
+from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.operators import ConsentFilterOperator
 from airflow_consent_retl.storage.folder import Folder
 
@@ -207,7 +208,7 @@ def test_a_first_run_has_nothing_to_compare(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("limit", [-0.1, 1.5, "0.5", True, float("nan")])
 def test_a_limit_that_is_no_share_is_refused(tmp_path: Path, limit: Any) -> None:
-    with task_fails(match="max_released_ratio must be a number from 0 to 1"):
+    with pytest.raises(ConfigurationError, match="max_released_ratio must be a number from 0 to 1"):
         run(tmp_path, POLICY, max_released_ratio=limit)
 
 
