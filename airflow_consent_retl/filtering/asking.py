@@ -36,6 +36,7 @@ from airflow_consent_retl.filtering.row_decider import FoundInRows, RowDecider
 from airflow_consent_retl.filtering.silence import SilentCategories
 from airflow_consent_retl.storage.forgotten import NOBODY, ForgottenPeople
 from airflow_consent_retl.values.bounded_engine import bounded_engine
+from airflow_consent_retl.values.pipeline import lean_memory
 from airflow_consent_retl.values.temporary import temporary_folder
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ if TYPE_CHECKING:
     from airflow_consent_retl.storage.source_sizes import SourceSizes
 
 _BATCH_ROWS = 131_072
-_MEMORY_LIMIT = "256MiB"
+# As fast as with more, for up to some ten million people; many more, or wide ids, need the second one.
+_MEMORY_LIMIT, _MORE_MEMORY = "96MiB", "512MiB"
 _TIME = pa.timestamp("us", tz="UTC")
 _COMPRESSED = pa.ipc.IpcWriteOptions(compression="lz4")
 
@@ -241,10 +243,14 @@ class SubjectIndex:
             self._resources = opening.pop_all()
 
     def asked(self, ask: Ask, destination: str) -> dict[RemovalCause, NDArray[np.int64]]:
-        """Ask, and return `not_permitted`; ask once more where the rows are too wide for the memory of a plain scan."""
-        try:
-            return self.not_permitted(ask(self.id_type), destination)
-        except MoreMemoryNeededError:
+        """Ask, and return `not_permitted`; ask again where more memory is needed: for a plain scan, or for the ids."""
+        with lean_memory():
+            try:
+                return self.not_permitted(ask(self.id_type), destination)
+            except MoreMemoryNeededError:
+                pass
+            except duckdb.OutOfMemoryException:
+                self._connection.execute(f"SET memory_limit = '{_MORE_MEMORY}'")
             return self.not_permitted(ask(self.id_type), destination)
 
     def not_permitted(

@@ -65,7 +65,10 @@ def bounded_engine(memory_limit: str) -> Iterator[duckdb.DuckDBPyConnection]:
         with reserved_folder(engine.spill):
             connection = engine.connection.cursor()
             try:
-                connection.execute(f"ATTACH ':memory:' AS {_DATABASE}; USE {_DATABASE}")
+                # The limit too: the question before may have needed more.
+                connection.execute(
+                    f"SET memory_limit = '{memory_limit}'; ATTACH ':memory:' AS {_DATABASE}; USE {_DATABASE}"
+                )
                 yield connection
             finally:
                 connection.close()

@@ -23,6 +23,7 @@ from airflow_consent_retl.errors import ModelError, PolicyError, SourceUnavailab
 from airflow_consent_retl.filtering.asking import ConsentQuestion, SubjectIndex
 from airflow_consent_retl.filtering.consent_answers import PERMITTED, ConsentAnswers
 from airflow_consent_retl.hooks.sql import sql_hook
+from airflow_consent_retl.values.bounded_engine import bounded_engine
 
 __all__ = ["postgres"]
 
@@ -175,6 +176,31 @@ def test_an_answer_that_breaks_off_is_no_answer(failure: BaseException) -> None:
 
     with SubjectIndex(iter([pa.array(np.arange(500_000))]), pa.int64()) as people, pytest.raises(type(failure)):
         people.not_permitted(answers(), "webhook")
+
+
+def test_ids_that_need_more_memory_are_asked_about_again_with_more() -> None:
+    asked = []
+
+    def wide(start: int) -> pa.Array:
+        return pa.array([f"{number:020000d}" for number in range(start, start + 1_000)])
+
+    def ask(id_type: pa.DataType) -> Iterator[ConsentAnswers]:
+        asked.append(id_type)
+        for start in range(0, 8_000, 1_000):
+            verdicts = np.full(1_000, PERMITTED, dtype=np.int16)
+            verdicts[7] = CauseRank.CONSENT_WITHDRAWN
+            yield ConsentAnswers(wide(start), {"webhook": verdicts})
+
+    with SubjectIndex((wide(start) for start in range(0, 8_000, 1_000)), pa.string()) as people:
+        found = people.asked(ask, "webhook")
+
+    assert {cause: positions.tolist() for cause, positions in found.items()} == {
+        RemovalCause.CONSENT_WITHDRAWN: list(range(7, 8_000, 1_000))
+    }
+    assert len(asked) == 2
+    # The engine of the next question has no more than it asks for.
+    with bounded_engine("128MiB") as connection:
+        assert connection.execute("SELECT current_setting('memory_limit')").fetchall() == [("128.0 MiB",)]
 
 
 def test_the_moments_are_those_of_rows_that_deny() -> None:
