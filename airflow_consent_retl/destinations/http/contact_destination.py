@@ -151,7 +151,7 @@ class ContactDestination(AccountDestination[Options]):
         for part in self.properties_path:
             record = record[part]
         # A property that the answer does not have may have a value that the connection must not see.
-        return name in record and record[name] in {None, ""}
+        return name in record and (record[name] is None or record[name] == "")
 
     def _needed(self, addressed: bool) -> list[str]:
         return list(dict.fromkeys([self._known_by, *([self.address_field] if addressed else [])]))
