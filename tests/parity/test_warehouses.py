@@ -188,7 +188,6 @@ def test_a_mapping_that_does_not_fit_is_refused_in_the_same_words(
         {"on_duplicate_id": "fail"},
         {"max_denied_ratio": 0.01},
         {"max_denied_ratio": {"crm": 0.01}},
-        {"max_denied_ratio": {"other": 0.5}},
         {"max_invalid_ratio": 0.0},
     ],
     ids=str,
