@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.storage.source_sizes import SourceSizes
 
 _BATCH_ROWS = 131_072
-# As fast as with more, for up to some ten million people; many more, or wide ids, need the second one.
+# Nearly as fast as with more, for up to some ten million people; many more, or wide ids, need the second one.
 _MEMORY_LIMIT, _MORE_MEMORY = "96MiB", "512MiB"
 _TIME = pa.timestamp("us", tz="UTC")
 _COMPRESSED = pa.ipc.IpcWriteOptions(compression="lz4")
