@@ -1,4 +1,4 @@
-"""HubSpot, Klaviyo and Braze write only people whom they have, or only new ones, and never keep a withheld value.
+"""HubSpot, Klaviyo and Braze write only people that they have, or only new ones, and never keep a withheld value.
 
 HubSpot gets single fields that are empty there, too.
 """

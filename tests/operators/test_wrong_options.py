@@ -283,9 +283,14 @@ def test_a_limit_of_released_rows_is_a_share_or_a_word(value: Any) -> None:
         TASKS[FilterSettings](max_released_ratio=value)
 
 
-def test_a_mapped_filter_is_checked_by_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def policy_of_the_deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "policy.json").write_text(json.dumps(POLICY))
     monkeypatch.setenv("AIRFLOW__CONSENT_RETL__POLICY", f"file:{tmp_path}/policy.json")
+
+
+@pytest.mark.usefixtures("policy_of_the_deployment")
+def test_a_mapped_filter_is_checked_by_the_command() -> None:
     with DAG("people", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
         ConsentFilterOperator.partial(task_id="t", consent={}, destinations=["crm"], max_invalid_ratio=7).expand(
             snapshot=[{}]
@@ -343,12 +348,9 @@ def test_a_template_is_checked_as_soon_as_it_is_rendered(
             load.build_destination()
 
 
+@pytest.mark.usefixtures("policy_of_the_deployment")
 @pytest.mark.parametrize("name", LOADS)
-def test_a_mapped_load_is_checked_without_what_only_a_run_has(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "policy.json").write_text(json.dumps(POLICY))
-    monkeypatch.setenv("AIRFLOW__CONSENT_RETL__POLICY", f"file:{tmp_path}/policy.json")
+def test_a_mapped_load_is_checked_without_what_only_a_run_has(name: str) -> None:
     given = {"permitted": {}, "fields": FIELDS.get(name, {"id": "id"}), **SOUND[name]}
     [option, value] = next(of_the_spec(name))
     with DAG("people", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
@@ -357,12 +359,9 @@ def test_a_mapped_load_is_checked_without_what_only_a_run_has(
     assert problems_of(dag).keys() == {option}
 
 
+@pytest.mark.usefixtures("policy_of_the_deployment")
 @pytest.mark.parametrize("name", LOADS)
-def test_what_a_mapped_load_is_expanded_over_is_checked_where_the_dag_has_it(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "policy.json").write_text(json.dumps(POLICY))
-    monkeypatch.setenv("AIRFLOW__CONSENT_RETL__POLICY", f"file:{tmp_path}/policy.json")
+def test_what_a_mapped_load_is_expanded_over_is_checked_where_the_dag_has_it(name: str) -> None:
     given = {"permitted": {}, "fields": FIELDS.get(name, {"id": "id"}), **SOUND[name]}
     [option, value] = next(of_the_spec(name))
     given.pop(option, None)

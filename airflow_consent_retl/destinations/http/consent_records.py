@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Protocol
@@ -22,7 +23,7 @@ class FindsRecords(Protocol):
 
 
 @parameter_class
-class ConsentRecord:
+class ConsentRecord(ABC):
     """One consent of each person, as a record of its own kind. A subclass knows the vendor's columns.
 
     Attributes:
@@ -69,9 +70,9 @@ class ConsentRecord:
         """Return the record's key."""
         return f"{person}:{self.about}"
 
+    @abstractmethod
     def record(self, person: str, *, granted: bool, at: datetime | None = None) -> Mapping[str, str]:
         """Return the record of a person's answer, by its columns."""
-        raise NotImplementedError
 
 
 @parameter_class

@@ -170,7 +170,7 @@ class _Pieces:
 
     @property
     def touched(self) -> bool:
-        """Whether anything of the batch may have been applied."""
+        """True if anything of the batch may have been applied."""
         return any(outcome.status is not RowStatus.REJECTED for outcome in self.outcomes.values())
 
     def end(self, rows: list[int], outcome: Outcome) -> None:

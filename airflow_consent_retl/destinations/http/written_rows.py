@@ -1,4 +1,4 @@
-"""Writing only some of the rows, or of their fields, for a vendor that can be asked whom it has, and with which values.
+"""Writing only some of the rows, or of their fields, for a vendor that can be asked for people and their values.
 
 The question comes just before the request. A vendor without a request of its own for new people, or for known ones,
 updates a person who appears in between; a value that is typed in between is overwritten. So it suits only vendors that
