@@ -131,6 +131,15 @@ class SentObjects:
         return sent
 
 
+def is_utf8(array: pa.Array) -> bool:
+    """Return whether every text of an array is UTF-8: nothing in Arrow or Parquet promises it."""
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
 def _expressible(kind: pa.DataType) -> bool:
     if isinstance(kind, pa.BaseExtensionType):
         return kind.extension_name in {"arrow.json", "arrow.uuid"}

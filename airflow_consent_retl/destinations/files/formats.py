@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from airflow_consent_retl.destinations.files.options import Compression  # noqa: TC001 - msgspec reads it
 from airflow_consent_retl.errors import ConfigurationError
-from airflow_consent_retl.values.json_rows import Nulls, RowEncoder, _expressible, _values
+from airflow_consent_retl.values.json_rows import Nulls, RowEncoder, _expressible, _values, is_utf8
 
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Load
@@ -200,7 +200,7 @@ class CsvEncoder(PartEncoder):
             return self.cells(array.dictionary_decode())
         if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
             return array.cast(_TEXT), {}
-        if _is_text(kind) and _is_utf8(array):
+        if _is_text(kind) and is_utf8(array):
             return _quoted(self._harmless(array.cast(_TEXT))), {}
         text, refused = _json_text(array)
         if pa.types.is_decimal(kind) or pa.types.is_temporal(kind):
@@ -230,15 +230,6 @@ def _json_text(array: pa.Array) -> tuple[pa.Array, Refused]:
 
 def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
-
-
-def _is_utf8(array: pa.Array) -> bool:
-    # Nothing in Arrow or Parquet promises that text is UTF-8.
-    try:
-        array.validate(full=True)
-    except pa.ArrowInvalid:
-        return False
-    return True
 
 
 def _bare(schema: pa.Schema) -> pa.Schema:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from airflow_consent_retl.destinations.http.text_values import without_text
 from airflow_consent_retl.errors import ConfigurationError
-from airflow_consent_retl.values.json_rows import RowEncoder
+from airflow_consent_retl.values.json_rows import RowEncoder, is_utf8
 
 _BOOLEANS: Final = {True: "true", False: "false"}
 RESERVED_TEXT, NO_KEY, TOO_LARGE = "reserved_text", "no_key", "row_too_large"
@@ -151,7 +151,7 @@ def _texts(array: pa.Array) -> tuple[pa.Array, dict[int, str]]:
     kind = array.type
     if pa.types.is_boolean(kind):
         return pc.if_else(array, "true", "false"), {}
-    if pa.types.is_integer(kind) or (pa.types.is_string(kind) and _is_utf8(array)):
+    if pa.types.is_integer(kind) or (pa.types.is_string(kind) and is_utf8(array)):
         return array.cast(pa.string()), {}
     # Without its own name: a dotted one is a nested object.
     column = pa.RecordBatch.from_arrays([array], names=["text"])
@@ -161,12 +161,3 @@ def _texts(array: pa.Array) -> tuple[pa.Array, dict[int, str]]:
         (value,) = msgspec.structs.astuple(record)
         texts[row] = None if value is None else _BOOLEANS[value] if isinstance(value, bool) else str(value)
     return pa.array(texts, pa.string()), found.refused
-
-
-def _is_utf8(array: pa.Array) -> bool:
-    # Nothing in Arrow or Parquet promises it.
-    try:
-        array.validate(full=True)
-    except pa.ArrowInvalid:
-        return False
-    return True
