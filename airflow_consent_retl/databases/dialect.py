@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 # Stands for a table until its name is known. No table and no column has such a name.
 _PLACE = "consent-retl:{}"
+_HEX = "0123456789abcdef"
 
 
 @cache
@@ -210,6 +211,13 @@ class Dialect:
         """Return 32 hex digits in lower case."""
         digest: ir.StringValue = function("MD5", 1)(text)
         return digest
+
+    def number_of_hex(self, digest: ir.StringValue, digits: int) -> ir.IntegerValue:
+        """Return the number that the first digits of a digest write, at most 7 of them."""
+        number: ir.IntegerValue = ibis.literal(0, "int64")
+        for place in range(digits):
+            number = number * 16 + ibis.literal(_HEX).find(digest.substr(place, 1)).cast("int64")
+        return number
 
     def sha256(self, text: ir.Value) -> ir.StringValue:
         """Return 64 hex digits in lower case."""

@@ -31,7 +31,6 @@ SUBJECT, COMBINATION, ROWS, SIGNATURE, GROUP, IS_DENIED = (
     f"consent_retl_{name}" for name in ("subject", "combination", "rows", "signature", "group", "is_denied")
 )
 PERSON, DIGEST, WITHHELD = "consent_retl_person", "consent_retl_digest", "consent_retl_withheld"
-_HEX = "0123456789abcdef"
 # Digits of each row's digest: 24 bits, whose sum over 10**10 rows fits into 64 bits.
 _FINGERPRINT_DIGITS = 6
 
@@ -356,10 +355,7 @@ def _subject(code: SubjectCode) -> ir.Value:
 def group_counts(dialect: Dialect, permitted: ir.Table, *, primary_key: str) -> ir.Table:
     """Return the number of rows of each group in a table of permitted rows, and a fingerprint of their ids."""
     digest = dialect.md5(concat([dialect.person(permitted[primary_key]), ":", permitted[GROUP].cast("string")]))
-    number = ibis.literal(0, "int64")
-    for place in range(_FINGERPRINT_DIGITS):
-        number = number * 16 + ibis.literal(_HEX).find(digest.substr(place, 1)).cast("int64")
-    keyed = permitted.select(GROUP, number=number)
+    keyed = permitted.select(GROUP, number=dialect.number_of_hex(digest, _FINGERPRINT_DIGITS))
     return keyed.group_by(GROUP).aggregate(rows=keyed.count(), fingerprint=keyed["number"].sum().cast("int64"))
 
 

@@ -51,6 +51,19 @@ def test_other_fields_count_everybody_as_updated_in_both(syncs: list[Sync]) -> N
     assert (again["updated"], again["unchanged"]) == (800, 0)
 
 
+def test_columns_of_different_collations_are_compared_together(
+    syncs: list[Sync], change: Callable[[str], None]
+) -> None:
+    change('ALTER TABLE customers ALTER email TYPE text COLLATE "C", ALTER ads TYPE char(4) COLLATE "POSIX"')
+    fields = {"id": "id", "email": "email", "ads": "ads"}
+    both(syncs, fields=fields)
+    change("UPDATE customers SET email = 'new-' || email WHERE id = 'c1'")
+
+    counts = both(syncs, fields=fields)
+
+    assert (counts["updated"], counts["unchanged"]) == (1, 799)
+
+
 @pytest.mark.diagonal("mode")
 @pytest.mark.parametrize("mode", ["upsert", "insert", "full"])
 def test_every_mode_does_the_same(syncs: list[Sync], change: Callable[[str], None], mode: str) -> None:

@@ -33,9 +33,24 @@ class PostgresDialect(Dialect):
 
         It has the database's collation: a column's own collation may treat different texts as equal.
         """
-        encoded = function("convert_to", 2)(function("format", 2)("%s", value), "UTF8")
-        # The text of NULL would be empty.
-        return ibis.cases((value.isnull(), ibis.null("string")), else_=function("convert_from", 2)(encoded, "UTF8"))
+        return _unless_null(value, _in_database_collation(_output(value)))
+
+    def written(self, value: ir.Value, native: str) -> ir.StringValue:
+        """Return `text` with the value's own collation, which `md5` ignores: a row's hash takes a third less time."""
+        return _unless_null(value, _output(value))
+
+    def md5(self, text: ir.Value) -> ir.StringValue:
+        """Return 32 hex digits with the database's collation: joined texts of several columns may have none."""
+        return _in_database_collation(function("md5", 1)(text))
+
+    def number_of_hex(self, digest: ir.StringValue, digits: int) -> ir.IntegerValue:
+        """Return the same number by reading all digits at once; a digit at a time computes the digest for each."""
+        bits = ibis.udf.scalar.builtin(
+            lambda text, element, length: None, name="bit_in", signature=(("string", "int32", "int32"), "string")
+        )
+        read = bits(function("textout", 1)(ibis.literal("x") + digest.substr(0, digits)), 0, 4 * digits)
+        number: ir.IntegerValue = function("int4", 1, returns="int32")(read)
+        return number
 
     def exact(self, text: ir.Value) -> ir.StringValue:
         """Return text with the database's collation."""
@@ -86,6 +101,22 @@ class PostgresDialect(Dialect):
     def json_text(self, value: ir.Value) -> ir.StringValue:
         """Return a JSON value as JSON text."""
         return self.text(value)
+
+
+def _output(value: ir.Value) -> ir.StringValue:
+    """Return the text that the type's own output function writes; empty text for NULL."""
+    output: ir.StringValue = function("format", 2)("%s", value)
+    return output
+
+
+def _in_database_collation(text: ir.Value) -> ir.StringValue:
+    """Return text with the database's collation."""
+    same: ir.StringValue = function("convert_from", 2)(function("convert_to", 2)(text, "UTF8"), "UTF8")
+    return same
+
+
+def _unless_null(value: ir.Value, text: ir.StringValue) -> ir.StringValue:
+    return ibis.cases((value.isnull(), ibis.null("string")), else_=text)
 
 
 def _entries(array: ir.Value) -> ir.ArrayValue:
