@@ -14,7 +14,7 @@ DATABASE = Database(
     sqlalchemy=("sqlite",),
     sample="ORDER BY RANDOM() LIMIT {rows}",
     # Each commit waits for the disk, and the more keys are written in order, the fewer pages are written twice.
-    table_batch_rows=100_000,
+    table_batch_rows=200_000,
     source=".source:SqliteSource",
     place="..place:file_place",
     one_spelling="..place:table_in_file",

@@ -11,27 +11,25 @@ from typing import TYPE_CHECKING
 import msgspec
 import sqlalchemy as sa
 
-from airflow_consent_retl.databases.tables.proof import Keyed, Proof
+from airflow_consent_retl.databases.tables.proof import Proof
 
 if TYPE_CHECKING:
-    from airflow_consent_retl.databases.tables.writer import Refused
+    from collections.abc import Sequence
 
 
 class SqliteProof(Proof):
     """Looks for keys in one table of SQLite. Arguments are those of `Proof`."""
 
-    def unstored(self, connection: sa.Connection, written: Keyed) -> Refused:
-        """Return codes for the written rows of which the table does not show exactly the key."""
-        return {} if self._shows_all(connection, written) else super().unstored(connection, written)
+    def shows_all(self, connection: sa.Connection, keys: Sequence[object]) -> bool:
+        """Return whether the table shows exactly each key; False also where this statement cannot tell.
 
-    def _shows_all(self, connection: sa.Connection, written: Keyed) -> bool:
-        """Return whether the table shows exactly each key; False also where this statement cannot tell."""
-        keys = [key for _, key in written]
+        Args:
+            keys: ascending, which is the order of the index.
+        """
         kinds = set(map(type, keys))
         if len(kinds) != 1 or not kinds <= {int, str}:
             return False
-        # In the order of the index.
-        sent = sa.func.json_each(msgspec.json.encode(sorted(keys)).decode()).table_valued("value")
+        sent = sa.func.json_each(msgspec.json.encode(keys).decode()).table_valued("value")
         # A key that is no text is looked for as the database compares; a text has to be there byte by byte.
         same = [self._key == sent.c.value]
         if kinds == {str}:

@@ -6,26 +6,31 @@ rows, so their values are made a few thousand at a time.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from airflow_consent_retl.databases.sqlite.proof import SqliteProof
 from airflow_consent_retl.databases.tables.core import CoreWriter
 from airflow_consent_retl.databases.tables.statements import parameter_names
-from airflow_consent_retl.databases.tables.values import bound_values
+from airflow_consent_retl.databases.tables.values import bound_values, unfit_values
+from airflow_consent_retl.databases.tables.writer import Family, family
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_consent_retl.contract.destination import Load
+    from airflow_consent_retl.databases.tables.proof import Proof
     from airflow_consent_retl.databases.tables.statements import Parameters, Upsert
     from airflow_consent_retl.databases.tables.writer import Refused
 
 # SQLite's default is 2 MiB, less than the pages of an index that a transaction touches.
 _CACHE_KIB = 65_536
 _VALUES_AT_ONCE = 65_536
+T = TypeVar("T", pa.Array, pa.RecordBatch)
+_ORDERED: frozenset[Family | None] = frozenset({"integer", "text"})
 
 
 class SqliteWriter(CoreWriter):
@@ -33,7 +38,6 @@ class SqliteWriter(CoreWriter):
 
     _proof_class = SqliteProof
     _rows: pa.RecordBatch
-    _keys: list[object]
 
     def _prepare(self, load: Load, *, key: str) -> None:
         super()._prepare(load, key=key)
@@ -42,23 +46,27 @@ class SqliteWriter(CoreWriter):
 
     def stage(self, rows: pa.RecordBatch) -> dict[str, Refused]:
         """Keep the rows, and find the values that SQLite cannot hold."""
-        rows = _without_views(rows)
-        self._rows = rows
-        self._keys = bound_values(rows.column(self._key), dialect=self._dialect)[0]
+        self._rows = rows = _without_views(rows)
         refused: dict[str, Refused] = {}
         for start in range(0, rows.num_rows, self._rows_at_once):
             piece = rows.slice(start, self._rows_at_once)
             for name, column in zip(piece.schema.names, piece.columns, strict=True):
-                for position, code in bound_values(column, dialect=self._dialect)[1].items():
+                for position, code in unfit_values(column, dialect=self._dialect).items():
                     refused.setdefault(name, {})[start + position] = code
         return refused
 
-    def _keyed(self, positions: Sequence[int]) -> list[tuple[int, object]]:
-        return [(position, self._keys[position]) for position in positions]
+    def _unstored(self, connection: sa.Connection, proof: Proof, positions: Sequence[int]) -> Refused:
+        keys = self._staged_rows(positions).column(self._key)
+        ordered = _in_order(keys, keys)
+        pieces = (ordered.slice(start, _VALUES_AT_ONCE) for start in range(0, len(ordered), _VALUES_AT_ONCE))
+        if isinstance(proof, SqliteProof) and all(proof.shows_all(connection, self._bound(piece)) for piece in pieces):
+            return {}
+        return proof.unstored(connection, list(zip(positions, self._bound(keys), strict=True)))
 
     def _parameters(self, positions: Sequence[int]) -> list[Parameters]:
         names = parameter_names(self._names)
-        return [dict(zip(names, row, strict=True)) for row in self._values(positions, self._names)]
+        rows = self._staged_rows(positions)
+        return [dict(zip(names, row, strict=True)) for row in self._values(rows, self._names)]
 
     def _upserted(self, connection: sa.Connection, upsert: Upsert, positions: Sequence[int]) -> int | None:
         if upsert.one is None:
@@ -66,12 +74,11 @@ class SqliteWriter(CoreWriter):
         compiled = upsert.one.compile(dialect=connection.dialect)
         column_of = dict(zip(parameter_names(self._names), self._names, strict=True))
         names = [column_of[parameter] for parameter in compiled.positiontup or []]
-        ordered = positions
-        if all(self._keys[position] is not None for position in positions):
-            ordered = sorted(positions, key=self._keys.__getitem__)  # type: ignore[arg-type] # keys have one type
+        rows = self._staged_rows(positions)
+        ordered = _in_order(rows, rows.column(self._key))
         touched = 0
-        for start in range(0, len(ordered), self._rows_at_once):
-            values = self._values(ordered[start : start + self._rows_at_once], names)
+        for start in range(0, ordered.num_rows, self._rows_at_once):
+            values = self._values(ordered.slice(start, self._rows_at_once), names)
             found = connection.exec_driver_sql(str(compiled), values, execution_options={"preserve_rowcount": True})
             touched += found.rowcount
         return touched if upsert.is_counted else None
@@ -80,11 +87,23 @@ class SqliteWriter(CoreWriter):
     def _rows_at_once(self) -> int:
         return max(1, _VALUES_AT_ONCE // len(self._names))
 
-    def _values(self, positions: Sequence[int], names: Sequence[str]) -> list[tuple[object, ...]]:
-        """Return the values of some columns of staged rows."""
-        rows = self._rows.take(pa.array(positions, pa.int64()))
-        columns = [bound_values(rows.column(name), dialect=self._dialect)[0] for name in names]
-        return list(zip(*columns, strict=True))
+    def _staged_rows(self, positions: Sequence[int]) -> pa.RecordBatch:
+        return self._rows if len(positions) == self._rows.num_rows else self._rows.take(pa.array(positions, pa.int64()))
+
+    def _bound(self, column: pa.Array) -> list[object]:
+        return bound_values(column, dialect=self._dialect)[0]
+
+    def _values(self, rows: pa.RecordBatch, names: Sequence[str]) -> list[tuple[object, ...]]:
+        """Return the values of some columns of rows."""
+        return list(zip(*(self._bound(rows.column(name)) for name in names), strict=True))
+
+
+def _in_order(rows: T, keys: pa.Array) -> T:
+    """Return rows in the order of their keys, where Arrow orders keys as SQLite does."""
+    if family(keys.type) not in _ORDERED or isinstance(keys.type, pa.BaseExtensionType):
+        return rows
+    plain = keys.dictionary_decode() if pa.types.is_dictionary(keys.type) else keys
+    return rows.take(pc.sort_indices(plain))
 
 
 def _without_views(rows: pa.RecordBatch) -> pa.RecordBatch:

@@ -174,11 +174,10 @@ class CoreWriter(TableWriter):
         upsert, proof = self._upsert, self._proven
         if upsert is None:
             raise RuntimeError("open() comes first")
-        keyed = self._keyed(positions)
 
         def work(connection: sa.Connection) -> Refused:
             touched = self._upserted(connection, upsert, positions)
-            codes = proof.unstored(connection, keyed)
+            codes = self._unstored(connection, proof, positions)
             missing: Refused = {}
             if not self._rules.inserts:
                 missing = {position: NO_ROW for position, code in codes.items() if code == NOT_STORED}
@@ -193,10 +192,10 @@ class CoreWriter(TableWriter):
         if missing := self._in_transaction(work):
             raise UnprovenError(missing, applied="rest")
 
-    def _keyed(self, positions: Sequence[int]) -> list[tuple[int, object]]:
-        """Return positions of staged rows with their keys."""
+    def _unstored(self, connection: sa.Connection, proof: Proof, positions: Sequence[int]) -> Refused:
+        """Return codes for the staged rows of which the table does not show exactly the key."""
         key = parameter_names(self._names)[self._names.index(self._key)]
-        return [(position, self._staged[position][key]) for position in positions]
+        return proof.unstored(connection, [(position, self._staged[position][key]) for position in positions])
 
     def _parameters(self, positions: Sequence[int]) -> list[Parameters]:
         """Return the parameters of staged rows."""

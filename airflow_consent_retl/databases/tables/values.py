@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_consent_retl.databases.tables.writer import Family, Refused, family
-from airflow_consent_retl.values.json_rows import NOT_A_NUMBER, YEAR_OUT_OF_RANGE, _values
+from airflow_consent_retl.values.json_rows import NOT_A_NUMBER, YEAR_OUT_OF_RANGE, _values, is_utf8
 
 if TYPE_CHECKING:
     from airflow_consent_retl.databases.tables.dialects import TableDialect
@@ -37,6 +37,15 @@ def bound_values(array: pa.Array, *, dialect: TableDialect) -> _Values:
     if special is not None:
         return special(array, dialect)
     return array.to_pylist(), {}
+
+
+def unfit_values(array: pa.Array, *, dialect: TableDialect) -> Refused:
+    """Return codes for the rows whose value the database cannot hold exactly: those of `bound_values`, in less time."""
+    group = family(array.type)
+    is_plain = not isinstance(array.type, pa.BaseExtensionType) and not pa.types.is_dictionary(array.type)
+    if is_plain and (group not in _SPECIAL or (group == "text" and is_utf8(array))):
+        return {}
+    return bound_values(array, dialect=dialect)[1]
 
 
 def too_precise(array: pa.Array) -> list[int]:

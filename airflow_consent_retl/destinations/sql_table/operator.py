@@ -17,7 +17,8 @@ class LoadToSqlTableOperator(SpecLoadOperator):
         table: `people` or `schema.people` (templated), quoted and taken as written.
         nulls: `"overwrite"` writes NULL over the stored value, `"keep"` leaves it.
         create_table: create the table, with the key as its primary key, when it is missing.
-        batch_rows: maximum number of rows in one transaction; by default 5,000, and 100,000 on Snowflake and BigQuery.
+        batch_rows: maximum number of rows in one transaction; by default 5,000, on Snowflake and BigQuery 100,000,
+            on SQLite 200,000.
         on_remove: `"delete"` the rows of people whose permission ended, or `"mark"` them.
         mark_column: with `"mark"`, the boolean or timestamp column of the mark; an upsert of the person clears it.
         mark_nulls: with `"mark"`, set the mapped columns except the key to NULL; otherwise personal values stay.

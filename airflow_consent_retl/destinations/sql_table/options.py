@@ -32,8 +32,8 @@ class SqlTableOptions(CheckedOptions):
         table: `people`, `crm.people`, or `"a.b"` where a name contains a dot.
         nulls: `"overwrite"` writes NULL over the stored value, `"keep"` leaves it.
         create_table: create the table when it is missing.
-        batch_rows: maximum number of rows in one `send` or `remove`, and in one transaction; by default 5,000, and
-            100,000 on Snowflake and BigQuery.
+        batch_rows: maximum number of rows in one `send` or `remove`, and in one transaction; by default 5,000, on
+            Snowflake and BigQuery 100,000, on SQLite 200,000.
         on_remove: `"delete"`, or `"mark"`.
         mark_column: a boolean column, set to true, or a timestamp, set to the time of the first removal; a table that
             the destination creates gets a timestamp. No field may be mapped to it.
