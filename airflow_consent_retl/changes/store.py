@@ -19,8 +19,8 @@ from airflow_consent_retl.changes.cleared_fields import withdrawn_fields, withou
 from airflow_consent_retl.changes.computing import compute_changes, removals_of
 from airflow_consent_retl.changes.fold import Folding
 from airflow_consent_retl.consent import RemovalCause
-from airflow_consent_retl.filtering.asking import SubjectIndex
 from airflow_consent_retl.filtering.permitted_files import FilePermittedRows
+from airflow_consent_retl.filtering.subject_index import SubjectIndex
 from airflow_consent_retl.storage.delivered import DeliveredState
 
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from airflow_consent_retl.changes.warehouse_delivered import WarehouseState
     from airflow_consent_retl.consent.removal import Required
     from airflow_consent_retl.contract.destination import Destination
-    from airflow_consent_retl.filtering.asking import Ask
     from airflow_consent_retl.filtering.files import Progress
     from airflow_consent_retl.filtering.model_question import Question
     from airflow_consent_retl.filtering.permitted import PermittedRows
+    from airflow_consent_retl.filtering.subject_index import Ask
     from airflow_consent_retl.storage.change_set import Changes
     from airflow_consent_retl.storage.decision_log import SubjectKey
     from airflow_consent_retl.storage.forgotten import ForgottenPeople
@@ -323,7 +323,7 @@ def lost_entries(state: DeliveredState, ask: Ask, *, absent: RemovalCause, on_fi
     """Ask the source about all people of a state; arguments as for `SyncStore.lost`."""
     if state.id_type is None:
         return LostEntries()
-    with SubjectIndex(state.ids(), state.id_type) as people:
+    with SubjectIndex(state.ids(), state.id_type, people=state.rows) as people:
         removed = people.asked(ask, state.manifest.destination)
         moments, without, silent = people.moments, people.partial, people.silent
     missing = removed.pop(RemovalCause.LEFT_MODEL, _NO_ENTRIES)

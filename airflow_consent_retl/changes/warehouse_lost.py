@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from airflow_consent_retl.changes.store import LostEntries, OnField
     from airflow_consent_retl.changes.warehouse_delivered import WarehouseState
     from airflow_consent_retl.databases.staging import StagingTable, Warehouse
-    from airflow_consent_retl.filtering.asking import Ask
     from airflow_consent_retl.filtering.model_question import Question
+    from airflow_consent_retl.filtering.subject_index import Ask
     from airflow_consent_retl.storage.delivered import DeliveredState
     from airflow_consent_retl.storage.folder import Folder
 

@@ -50,9 +50,9 @@ if TYPE_CHECKING:
     from airflow_consent_retl.consent.removal import Required
     from airflow_consent_retl.contract.destination import Destination
     from airflow_consent_retl.databases.staging import Warehouse
-    from airflow_consent_retl.filtering.asking import Ask
     from airflow_consent_retl.filtering.files import Progress
     from airflow_consent_retl.filtering.model_question import Question
+    from airflow_consent_retl.filtering.subject_index import Ask
     from airflow_consent_retl.progress import TaskLog
     from airflow_consent_retl.storage.change_set import Changes
     from airflow_consent_retl.storage.decision_log import SubjectKey

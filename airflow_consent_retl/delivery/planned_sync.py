@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.delivery.recheck import Recheck
     from airflow_consent_retl.delivery.report import LoadReport
     from airflow_consent_retl.delivery.run import DeliveryRun
-    from airflow_consent_retl.filtering.asking import Ask
+    from airflow_consent_retl.filtering.subject_index import Ask
     from airflow_consent_retl.storage.change_set import Changes
     from airflow_consent_retl.storage.sync_manifests import ChangesCounts
 

@@ -19,7 +19,7 @@ from airflow_consent_retl.consent import RemovalCause
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from airflow_consent_retl.filtering.asking import Ask, SubjectIndex
+    from airflow_consent_retl.filtering.subject_index import Ask, SubjectIndex
 
 # Takes guarded fields; returns the positions of the people about to be sent with some of them.
 Carrying = Callable[[tuple[str, ...]], "NDArray[np.int64]"]

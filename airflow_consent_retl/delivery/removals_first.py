@@ -18,7 +18,7 @@ from airflow_consent_retl.errors import PermanentError, TransientError
 if TYPE_CHECKING:
     from airflow_consent_retl.delivery.run import DeliveryRun
     from airflow_consent_retl.delivery.syncing import Sync
-    from airflow_consent_retl.filtering.asking import Ask
+    from airflow_consent_retl.filtering.subject_index import Ask
 
 
 @contextmanager

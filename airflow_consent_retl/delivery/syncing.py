@@ -36,8 +36,8 @@ from airflow_consent_retl.storage.change_set import Changes
 
 if TYPE_CHECKING:
     from airflow_consent_retl.delivery.recheck import Recheck
-    from airflow_consent_retl.filtering.asking import Ask
     from airflow_consent_retl.filtering.permitted import PermittedRows
+    from airflow_consent_retl.filtering.subject_index import Ask
     from airflow_consent_retl.storage.decision_log import SubjectKey
     from airflow_consent_retl.storage.forgotten import ForgottenPeople
 

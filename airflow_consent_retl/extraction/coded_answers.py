@@ -16,6 +16,7 @@ import pyarrow as pa
 from airflow_consent_retl.consent import ConsentSource, Doubt
 from airflow_consent_retl.extraction.consent_expressions import DOUBT, SUBJECT, TIME, value_column
 from airflow_consent_retl.values.buffers import integers_of
+from airflow_consent_retl.values.numbered import numbered
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,7 +71,7 @@ class CodedAnswers:
             pairs = places * len(known) + integers_of(encoded.indices)
             distinct = [(*answer, value) for answer in distinct for value in known]
             if len(values) > 1:
-                found, places = np.unique(pairs, return_inverse=True)
+                found, places = numbered(pairs)
                 distinct = [distinct[pair] for pair in found.tolist()]
             else:
                 places = pairs

@@ -198,9 +198,13 @@ class _Join:
                 are_integers=self._subject_kinds[number] == "integer",
             )
         ]
-        found = joined(model, columns=["ordinal"], parts=parts).order_by("ordinal")
+        found = joined(model, columns=["ordinal"], parts=parts)
+        # First joined, then sorted: each of the two takes as much memory as the engine has, and more fails.
+        self._run(f"CREATE TABLE found AS {_DIALECT.compile(found)}")
+        if self._links is None:
+            self._run("DROP TABLE model")
         brought = pa.schema([field for fields in self._brought for field in fields])
-        rows = ModelRows(pa.schema([*schema, *brought]), self._glued(_DIALECT.compile(found), brought))
+        rows = ModelRows(pa.schema([*schema, *brought]), self._glued("SELECT * FROM found ORDER BY ordinal", brought))
         if self._links is None:
             return rows
         answers = [self._reduced(number, source) for number, source in enumerate(self._sources)]
@@ -211,7 +215,7 @@ class _Join:
         answers = RowSlices(self._answers(sql))
         start = 0
         for path in self._spilled:
-            with pa.ipc.open_stream(str(path)) as stream:
+            with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as stream:
                 for batch in stream:
                     found = answers.take(batch.num_rows)
                     # INVARIANT: an answer is added to its own row, or the read fails.

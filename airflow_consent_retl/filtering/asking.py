@@ -6,15 +6,13 @@ not contain, or contains more than once, is not permitted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-import duckdb
-import numpy as np
 import pyarrow as pa
 
 from airflow_consent_retl.consent import (
@@ -24,37 +22,25 @@ from airflow_consent_retl.consent import (
     ConsentPolicy,
     Denied,
     IdentityLinks,
-    RemovalCause,
     plan_consent,
 )
-from airflow_consent_retl.databases.source import ModelQuery, MoreMemoryNeededError, read_model
+from airflow_consent_retl.databases.source import ModelQuery, read_model
 from airflow_consent_retl.extraction.linked_rows import LinkedRows
 from airflow_consent_retl.extraction.reading import HookOf, Log, reading_with_consent
-from airflow_consent_retl.filtering.consent_answers import WITHOUT_FIELDS, ConsentAnswers
-from airflow_consent_retl.filtering.found_verdicts import FoundVerdicts
 from airflow_consent_retl.filtering.row_decider import FoundInRows, RowDecider
-from airflow_consent_retl.filtering.silence import SilentCategories
 from airflow_consent_retl.storage.forgotten import NOBODY, ForgottenPeople
-from airflow_consent_retl.values.bounded_engine import bounded_engine
-from airflow_consent_retl.values.pipeline import lean_memory
 from airflow_consent_retl.values.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
-    from numpy.typing import NDArray
 
     from airflow_consent_retl.consent import ExternalConsent
     from airflow_consent_retl.consent.removal import Required
+    from airflow_consent_retl.filtering.consent_answers import ConsentAnswers
     from airflow_consent_retl.storage.source_sizes import SourceSizes
 
-_BATCH_ROWS = 131_072
-# Nearly as fast as with more, for up to some ten million people; many more, or wide ids, need the second one.
-_MEMORY_LIMIT, _MORE_MEMORY = "96MiB", "512MiB"
-_TIME = pa.timestamp("us", tz="UTC")
+_BATCH_ROWS = 32_768
 _COMPRESSED = pa.ipc.IpcWriteOptions(compression="lz4")
-
-# Called with the type that the ids must have.
-Ask = Callable[[pa.DataType], Iterator[ConsentAnswers]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,112 +203,3 @@ def _all_seen(
         with pa.ipc.open_file(str(path)) as file:
             yield file.get_batch(0)
         path.unlink()
-
-
-class SubjectIndex:
-    """Ids by position, to compare with a source's present answers. A context manager; its spill files are private.
-
-    Args:
-        ids: the ids in the order of their positions, which start at 0.
-        id_type: the type of all ids.
-    """
-
-    def __init__(self, ids: Iterable[pa.Array], id_type: pa.DataType) -> None:
-        self.id_type = id_type
-        # The times of people that the last answer did not permit, as far as the source has them.
-        self.moments: list[datetime] = []
-        # The positions of permitted people from whose rows fields are withheld, by these fields.
-        self.partial: dict[tuple[str, ...], NDArray[np.int64]] = {}
-        # The opt-out categories to which no row of the last answer has an answer, whoever the row is about.
-        self.silent: tuple[str, ...] = ()
-        self._resources = ExitStack()
-        with ExitStack() as opening:
-            # The caller's thread reads the answers: SQLite's cursors work in no other thread.
-            self._connection = opening.enter_context(bounded_engine(_MEMORY_LIMIT))
-            self._fill(ids)
-            self._resources = opening.pop_all()
-
-    def asked(self, ask: Ask, destination: str) -> dict[RemovalCause, NDArray[np.int64]]:
-        """Ask, and return `not_permitted`; ask again where more memory is needed: for a plain scan, or for the ids."""
-        with lean_memory():
-            try:
-                return self.not_permitted(ask(self.id_type), destination)
-            except MoreMemoryNeededError:
-                pass
-            except duckdb.OutOfMemoryException:
-                self._connection.execute(f"SET memory_limit = '{_MORE_MEMORY}'")
-            return self.not_permitted(ask(self.id_type), destination)
-
-    def not_permitted(
-        self, answers: Iterator[ConsentAnswers], destination: str
-    ) -> dict[RemovalCause, NDArray[np.int64]]:
-        """Return the positions of the people who are not permitted now, by cause, ascending.
-
-        A person that no answer names is removed for `left_model`. A person that several answers name is removed for
-        `id_ambiguous`, unless one of them has a stronger cause.
-        """
-        failures: list[BaseException] = []
-        schema = pa.schema([("id", self.id_type), ("verdict", pa.int16()), ("moment", _TIME)])
-        partial: Sequence[tuple[str, ...]] = ()
-        silent = SilentCategories()
-
-        def batches() -> Iterator[pa.RecordBatch]:
-            nonlocal partial, silent
-            try:
-                for answer in answers:
-                    partial, silent = answer.partial, answer.silent
-                    verdicts = pa.array(answer.by_destination[destination])
-                    times = pa.nulls(len(answer.ids), _TIME) if answer.moments is None else answer.moments
-                    yield pa.RecordBatch.from_arrays([answer.ids, verdicts, times], schema=schema)
-            except GeneratorExit:
-                # The reader ended before the answers did: its own error counts.
-                raise
-            except BaseException as failure:
-                # Arrow would replace it with another error, also a timeout of the task, which is no `Exception`.
-                failures.append(failure)
-                raise
-
-        found = FoundVerdicts(self._people)
-        self._connection.register("answers", pa.RecordBatchReader.from_batches(schema, batches()))
-        try:
-            for rows in self._connection.sql(_ABOUT_PEOPLE).to_arrow_reader(_BATCH_ROWS):
-                found.add(rows)
-        except (duckdb.Error, OSError, pa.ArrowException):
-            if failures:
-                raise failures[0] from None
-            raise
-        finally:
-            self._connection.unregister("answers")
-        if failures:
-            # An answer that broke off is no answer: who comes later in it would count as missing.
-            raise failures[0]
-        self.silent = silent.found
-        positions, causes = found.not_permitted()
-        self.moments = found.moments(positions[causes < WITHOUT_FIELDS])
-        self.partial = {fields: positions[causes == number] for number, fields in enumerate(partial, WITHOUT_FIELDS)}
-        return {cause: positions[causes == cause.rank] for cause in RemovalCause if (causes == cause.rank).any()}
-
-    def _fill(self, ids: Iterable[pa.Array]) -> None:
-        schema = pa.schema([("position", pa.int64()), ("id", self.id_type)])
-        start = 0
-
-        def batches() -> Iterator[pa.RecordBatch]:
-            nonlocal start
-            for chunk in ids:
-                positions = pa.array(np.arange(start, start + len(chunk), dtype=np.int64))
-                yield pa.RecordBatch.from_arrays([positions, chunk], schema=schema)
-                start += len(chunk)
-
-        self._connection.register("people_read", pa.RecordBatchReader.from_batches(schema, batches()))
-        self._connection.execute("CREATE TEMP TABLE people AS SELECT position, id FROM people_read")
-        self._connection.unregister("people_read")
-        self._people = start
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._resources.close()
-
-
-_ABOUT_PEOPLE = "SELECT position, verdict, moment FROM answers JOIN people USING (id)"

@@ -15,6 +15,7 @@ import pyarrow as pa
 from airflow_consent_retl.consent import NOTHING_SAID, PERSON, TOO_LARGE, LinkedSubject, Said, SubjectCode
 from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.values.buffers import values_of
+from airflow_consent_retl.values.numbered import numbered
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -138,9 +139,9 @@ class LinkedSignatures:
             codes: of the rows' signatures.
             read: returns the signature of a code.
         """
-        distinct, inverse = np.unique(codes, return_inverse=True)
+        distinct, places = numbered(codes)
         numbers = np.array([self._number(read(code)) for code in distinct.tolist()], dtype=np.int64)
-        return numbers[inverse.reshape(-1)]
+        return numbers[places]
 
     def see(self, signatures: NDArray[np.int64], clusters: pa.Array) -> None:
         """Add what some rows say to those in their clusters."""

@@ -207,6 +207,9 @@ class SnapshotFilter:
             dictionary_columns=repeating,
             plain_columns=incompressible_columns(sample, repeating),
         )
+        batches = _chain([first], batches)
+        # Nothing else may refer to the first rows: they would stay in memory until the last ones are written.
+        del first, sample
         # Arrow selects, encodes and compresses without Python's lock (GIL). Waiting batches occupy memory.
         under_way: deque[Future[None]] = deque()
         with ExitStack() as undo:
@@ -215,7 +218,7 @@ class SnapshotFilter:
                 undo.callback(end)
             written = np.zeros(len(decided.codes), dtype=np.int64)
             self._row_codes.rewind()
-            for rows in _chain(first, batches):
+            for rows in batches:
                 # INVARIANT: the rows of verified parts have the positions that they had when they were counted.
                 numbers = decided.find(self._row_codes.take(rows.num_rows))
                 written += np.bincount(numbers, minlength=len(written))
@@ -320,8 +323,9 @@ def repeated_ids(folder: Folder, snapshot: SnapshotManifest) -> tuple[pa.Array |
     return duplicates if len(duplicates) else None, missing
 
 
-def _chain(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    yield first
+def _chain(first: list[pa.RecordBatch], rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    while first:
+        yield first.pop()
     yield from rest
 
 

@@ -24,11 +24,15 @@ ROW_GROUP_ROWS = 32_768
 _BUFFER_BYTES = 24 << 20
 # Arrow's texts can be this long together, which only batches of very wide rows reach.
 _MOST_BYTES = 1 << 30
+# So many rows are copied at once to be written, or those of one group that has more.
+_TAKEN_ROWS = 32_768
 # So many rows of one group in one batch are written without waiting for more.
 _DIRECT_ROWS = 8_192
 # The largest number of groups with an open file. Beyond it, the least recently written file is closed, and its group
 # continues in a further part.
 _OPEN_FILES = 128
+# What waits in memory for all open files together.
+_FILES_BYTES, _FILE_BYTES = 8 << 20, 256 << 10
 
 
 @dataclass(slots=True)
@@ -118,9 +122,10 @@ class PartitionedWriter:
         """Write the largest groups until about so many bytes are left in the buffer."""
         if not self._rows:
             return
-        rows, numbers = pa.concat_batches(self._rows), np.concatenate(self._numbers)
-        left = rows.num_rows * size_bytes // max(self._size_bytes, 1)
-        self._rows, self._numbers, self._size_bytes = [], [], 0
+        numbers = np.concatenate(self._numbers)
+        left = len(numbers) * size_bytes // max(self._size_bytes, 1)
+        rows = self._taken_rows()
+        self._numbers, self._size_bytes = [], 0
         self._is_waiting[:] = False
         order = np.argsort(numbers, kind="stable")
         sizes = np.bincount(numbers, minlength=len(self._groups))
@@ -135,17 +140,30 @@ class PartitionedWriter:
             # A copy, not slices: they would keep all rows in memory.
             self._buffer(rows.take(pa.array(order[~goes])), numbers[order[~goes]])
 
+    def _taken_rows(self) -> pa.RecordBatch:
+        """Return the buffer's rows as one batch. The buffer is released column by column, so that they exist once."""
+        columns = [[some.column(number) for some in self._rows] for number in range(len(self._schema))]
+        self._rows = []
+        joined = []
+        while columns:
+            joined.append(pa.concat_arrays(columns.pop(0)))
+        return pa.RecordBatch.from_arrays(joined, schema=self._schema)
+
     def _write_slices(
         self, rows: pa.RecordBatch, order: NDArray[np.int64], groups: NDArray[np.int64], sizes: NDArray[np.int64]
     ) -> None:
         """Write the rows at these places, which are in the order of the groups, each into its group's file."""
-        if not len(groups):
-            return
-        taken, start = rows.take(pa.array(order)), 0
-        for group in groups.tolist():
-            size = int(sizes[group])
-            self._writer(group).write(pa.Table.from_batches([taken.slice(start, size)], schema=self._schema))
-            start += size
+        ends = np.cumsum(sizes[groups])
+        first, begin = 0, 0
+        while first < len(groups):
+            # Several small groups with one take, which costs less; not all rows at once, which would be a second copy.
+            last = max(int(np.searchsorted(ends, begin + _TAKEN_ROWS, side="right")), first + 1)
+            taken = rows.take(pa.array(order[begin : ends[last - 1]]))
+            for group, end in zip(groups[first:last].tolist(), ends[first:last].tolist(), strict=True):
+                size = int(sizes[group])
+                slice_ = taken.slice(end - size - begin, size)
+                self._writer(group).write(pa.Table.from_batches([slice_], schema=self._schema))
+            first, begin = last, int(ends[last - 1])
 
     def _writer(self, group: int) -> PartWriter:
         state = self._groups[group]
@@ -159,6 +177,7 @@ class PartitionedWriter:
                 row_group_rows=ROW_GROUP_ROWS,
                 dictionary_columns=self._dictionary_columns,
                 plain_columns=self._plain_columns,
+                buffer_bytes=min(_FILE_BYTES, _FILES_BYTES // min(len(self._groups), _OPEN_FILES)),
             )
         # Moved to the end: the order is that of the last use.
         self._open.pop(group, None)

@@ -20,6 +20,7 @@ from airflow_consent_retl.filtering.silence import SilentCategories
 from airflow_consent_retl.storage.manifest import Column
 from airflow_consent_retl.values.columns import cast
 from airflow_consent_retl.values.ids import meeting_type
+from airflow_consent_retl.values.numbered import numbered
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -86,7 +87,7 @@ class RowDecider:
         self._check_id_type(rows.schema.field(primary_key).type)
         if rows.column(primary_key).null_count:
             rows = rows.filter(rows.column(primary_key).is_valid())
-        codes, places = np.unique(self._codes(rows), return_inverse=True)
+        codes, places = numbered(self._codes(rows))
         decided = [self._decide(code) for code in codes.tolist()]
         return ConsentAnswers(
             ids=cast(rows.column(primary_key), self._question.id_type, column=primary_key),

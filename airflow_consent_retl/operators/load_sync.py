@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from airflow_consent_retl.delivery.run import DeliveryRun
     from airflow_consent_retl.delivery.settings import SyncSettings
     from airflow_consent_retl.delivery.syncing import MakeRecheck, Sync
-    from airflow_consent_retl.filtering.asking import Ask
     from airflow_consent_retl.filtering.model_question import ModelAsker
+    from airflow_consent_retl.filtering.subject_index import Ask
     from airflow_consent_retl.operators.load import LoadOperator
     from airflow_consent_retl.operators.load_input import LoadInput
     from airflow_consent_retl.storage.manifest import PermittedManifest

@@ -148,7 +148,7 @@ def _check_no_person(found: LoadInput, rows: pa.RecordBatch) -> None:
         RefusedError: a person has it.
     """
     from airflow_consent_retl.consent import RemovalCause
-    from airflow_consent_retl.filtering.asking import SubjectIndex
+    from airflow_consent_retl.filtering.subject_index import SubjectIndex
 
     permitted, asker = found.permitted, found.asker
     if asker is None:
@@ -157,7 +157,7 @@ def _check_no_person(found: LoadInput, rows: pa.RecordBatch) -> None:
             "this key: set recheck_interval_s"
         )
     ids = rows.column(permitted.key_field)
-    with SubjectIndex([ids], ids.type) as people:
+    with SubjectIndex([ids], ids.type, people=1) as people:
         causes = people.asked(asker.ask, permitted.destination)
     if RemovalCause.LEFT_MODEL not in causes:
         raise RefusedError(f"a person of model `{permitted.manifest.model}` has this key: choose another one")

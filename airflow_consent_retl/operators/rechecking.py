@@ -46,8 +46,8 @@ def source_recheck(
     import pyarrow as pa
 
     from airflow_consent_retl.delivery.recheck import SourceRecheck
-    from airflow_consent_retl.filtering.asking import SubjectIndex
     from airflow_consent_retl.filtering.silence import check_asked_again
+    from airflow_consent_retl.filtering.subject_index import SubjectIndex
 
     if not changes.manifest.upsert_rows:
         yield None
@@ -59,7 +59,7 @@ def source_recheck(
             silent = store.silent_in_model(asker, silent, id_type)
         check_asked_again(silent, destination=destination, accept_silence=accept_silence)
 
-    with SubjectIndex(_ids(changes), id_type) as people, ExitStack() as resources:
+    with SubjectIndex(_ids(changes), id_type, people=changes.manifest.upsert_rows) as people, ExitStack() as resources:
         ask = resources.enter_context(store.asking_about(asker, _ids(changes), id_type)).ask
         yield SourceRecheck(
             people,

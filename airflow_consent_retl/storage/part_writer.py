@@ -63,6 +63,7 @@ class PartWriter:
         plain_columns: columns that compression would not make much smaller; without effect beside nested columns.
         sorted_by: a column of integers in ascending order, by which readers look rows up.
         delta_columns: columns of integers that take less room as differences, which costs more time than plain ones.
+        buffer_bytes: how much waits in memory for the file, until the part is closed.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class PartWriter:
         plain_columns: Sequence[str] = (),
         sorted_by: str | None = None,
         delta_columns: Sequence[str] = (),
+        buffer_bytes: int = _BUFFER_BYTES,
     ) -> None:
         self._name = name
         self._row_group_rows = row_group_rows
@@ -83,7 +85,7 @@ class PartWriter:
         self._files = ExitStack()
         self._sink = _DigestingSink(self._files.enter_context(folder.create(name)))
         # Every call into Python waits for the interpreter lock: make a few large ones instead of one for each page.
-        self._stream = pa.BufferedOutputStream(pa.PythonFile(self._sink, mode="w"), _BUFFER_BYTES)
+        self._stream = pa.BufferedOutputStream(pa.PythonFile(self._sink, mode="w"), buffer_bytes)
         self._writer = pq.ParquetWriter(
             self._stream,
             schema,

@@ -16,7 +16,7 @@ from airflow_consent_retl.values.temporary import temporary_file
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_BUFFER_BYTES = 32 << 20
+_BUFFER_BYTES = 8 << 20
 
 
 class Spill:

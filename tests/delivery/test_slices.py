@@ -33,9 +33,9 @@ from airflow_consent_retl.errors import (
     OvertakenError,
     SyncBusyError,
 )
-from airflow_consent_retl.filtering.asking import Ask, SubjectIndex
 from airflow_consent_retl.filtering.consent_answers import PERMITTED, ConsentAnswers
 from airflow_consent_retl.filtering.permitted_files import FilePermittedRows
+from airflow_consent_retl.filtering.subject_index import Ask, SubjectIndex
 from airflow_consent_retl.storage.change_set import Changes
 
 FIELDS = {"id": "id", "email": "email"}
@@ -76,7 +76,8 @@ def rechecking(withdrawn: set[int]) -> MakeRecheck:
 
     @contextmanager
     def make(changes: Changes) -> Iterator[Recheck]:
-        with SubjectIndex((ids for _, ids in changes.ids_to_send(30)), pa.int64()) as found:
+        ids = (some for _, some in changes.ids_to_send(30))
+        with SubjectIndex(ids, pa.int64(), people=changes.manifest.upsert_rows) as found:
             ask = asking(dict.fromkeys(withdrawn, RemovalCause.CONSENT_WITHDRAWN))
             yield SourceRecheck(
                 found, "ads", ask, carrying=lambda fields: found_none, interval_s=60, start=changes.sent_from

@@ -27,8 +27,8 @@ from airflow_consent_retl.errors import (
     OvertakenError,
     RefusedError,
 )
-from airflow_consent_retl.filtering import asking as permission
 from airflow_consent_retl.filtering.consent_answers import PERMITTED, ConsentAnswers
+from airflow_consent_retl.filtering.subject_index import SubjectIndex
 from airflow_consent_retl.storage.change_set import Changes
 from airflow_consent_retl.storage.sync_mode import SyncMode
 
@@ -254,7 +254,8 @@ class Source:
     def rechecking(self, *, interval_s: float) -> Callable[[Changes], AbstractContextManager[Recheck | None]]:
         @contextmanager
         def make(changes: Changes) -> Iterator[Recheck]:
-            with permission.SubjectIndex((some["id"] for _, some in changes.people_to_send(100)), pa.int64()) as found:
+            ids = (some["id"] for _, some in changes.people_to_send(100))
+            with SubjectIndex(ids, pa.int64(), people=changes.manifest.upsert_rows) as found:
                 yield SourceRecheck(
                     found, "ads", self.ask, carrying=lambda fields: np.empty(0, np.int64), interval_s=interval_s
                 )

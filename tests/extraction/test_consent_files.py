@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -460,3 +461,29 @@ def test_a_model_without_rows_needs_no_match(duck: Path) -> None:
 
     assert found.num_rows == 0
     assert found.schema.names == ["id", "score", "ads", "ads_doubt"]
+
+
+_MANY = 6_000_000
+# As many events as people: one person in five has two, one in five has none.
+_EVENTS = f"""
+    CREATE TABLE consents AS SELECT
+        (hash(CASE WHEN i % 5 = 0 THEN i + 1 ELSE i END) >> 1)::BIGINT AS subject, i % 3 = 0 AS ads,
+        TIMESTAMPTZ '2026-01-01 00:00:00+00' + INTERVAL (i) SECOND AS time
+    FROM range({_MANY}) r(i)"""
+
+
+@pytest.mark.long
+def test_millions_of_events_are_joined_to_millions_of_rows(duck: Path) -> None:
+    with duckdb.connect(str(duck)) as connection:
+        connection.execute(_EVENTS)
+        ids = connection.sql(f"SELECT (hash(i) >> 1)::BIGINT AS id, i FROM range({_MANY}) r(i)").to_arrow_table()
+    source = ConsentSource("SELECT * FROM consents", subject="subject", time="time", columns=["ads"], key="id")
+
+    found = read(ids, [source], batch_rows=100_000)
+
+    numbers, answers = np.asarray(found["i"]), found["ads"]
+    assert np.array_equal(numbers, np.arange(_MANY))
+    own = numbers % 5 != 0
+    assert np.array_equal(np.asarray(answers.is_valid()), own)
+    # The later one of two events counts: that of the person's own number.
+    assert np.array_equal(np.asarray(answers.fill_null(False))[own], (numbers % 3 == 0)[own])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,13 +17,12 @@ import pytest
 from support.permitting import CONSENT, POLICY
 from support.postgres import Postgres, postgres
 
-from airflow_consent_retl.consent import CauseRank, RemovalCause, parse_consent_mapping, parse_policy
-from airflow_consent_retl.databases.source import ModelQuery, MoreMemoryNeededError
+from airflow_consent_retl.consent import RemovalCause, parse_consent_mapping, parse_policy
+from airflow_consent_retl.databases.source import ModelQuery
 from airflow_consent_retl.errors import ModelError, PolicyError, SourceUnavailableError
-from airflow_consent_retl.filtering.asking import ConsentQuestion, SubjectIndex
-from airflow_consent_retl.filtering.consent_answers import PERMITTED, ConsentAnswers
+from airflow_consent_retl.filtering.asking import ConsentQuestion
+from airflow_consent_retl.filtering.subject_index import SubjectIndex
 from airflow_consent_retl.hooks.sql import sql_hook
-from airflow_consent_retl.values.bounded_engine import bounded_engine
 
 __all__ = ["postgres"]
 
@@ -99,7 +98,7 @@ def question(**changes: Any) -> ConsentQuestion:
 
 def not_permitted(ids: list[int], asked: ConsentQuestion, destination: str = "webhook") -> dict[str, list[int]]:
     """Return the ids in `ids` of people who are not permitted now, by cause."""
-    with SubjectIndex(iter([pa.array(ids, pa.int64())]), pa.int64()) as people:
+    with SubjectIndex([pa.array(ids, pa.int64())], pa.int64(), people=len(ids)) as people:
         found = people.not_permitted(asked.ask(at=AT), destination)
     return {str(cause): [ids[position] for position in positions.tolist()] for cause, positions in found.items()}
 
@@ -162,66 +161,6 @@ def test_a_missing_table_fails_the_question(source: Execute) -> None:
         not_permitted([1], question())
 
 
-class TimeIsUpError(BaseException):
-    """Ends a task, as Airflow's timeout does."""
-
-
-@pytest.mark.parametrize("failure", [ModelError("the source broke off"), TimeIsUpError()], ids=["error", "timeout"])
-def test_an_answer_that_breaks_off_is_no_answer(failure: BaseException) -> None:
-    def answers() -> Iterator[ConsentAnswers]:
-        for start in range(0, 400_000, 100_000):
-            ids = pa.array(np.arange(start, start + 100_000))
-            yield ConsentAnswers(ids, {"webhook": np.full(100_000, PERMITTED, dtype=np.int16)})
-        raise failure
-
-    with SubjectIndex(iter([pa.array(np.arange(500_000))]), pa.int64()) as people, pytest.raises(type(failure)):
-        people.not_permitted(answers(), "webhook")
-
-
-def test_ids_that_need_more_memory_are_asked_about_again_with_more() -> None:
-    asked = []
-
-    def wide(start: int) -> pa.Array:
-        return pa.array([f"{number:020000d}" for number in range(start, start + 1_000)])
-
-    def ask(id_type: pa.DataType) -> Iterator[ConsentAnswers]:
-        asked.append(id_type)
-        for start in range(0, 8_000, 1_000):
-            verdicts = np.full(1_000, PERMITTED, dtype=np.int16)
-            verdicts[7] = CauseRank.CONSENT_WITHDRAWN
-            yield ConsentAnswers(wide(start), {"webhook": verdicts})
-
-    with SubjectIndex((wide(start) for start in range(0, 8_000, 1_000)), pa.string()) as people:
-        found = people.asked(ask, "webhook")
-
-    assert {cause: positions.tolist() for cause, positions in found.items()} == {
-        RemovalCause.CONSENT_WITHDRAWN: list(range(7, 8_000, 1_000))
-    }
-    assert len(asked) == 2
-    # The engine of the next question has no more than it asks for.
-    with bounded_engine("128MiB") as connection:
-        assert connection.execute("SELECT current_setting('memory_limit')").fetchall() == [("128.0 MiB",)]
-
-
-def test_the_moments_are_those_of_rows_that_deny() -> None:
-    day = datetime(2026, 11, 1, tzinfo=UTC)
-    times = pa.array([day.replace(day=number) for number in range(1, 6)], pa.timestamp("us", tz="UTC"))
-    denied = CauseRank.CONSENT_WITHDRAWN
-    verdicts = np.array([PERMITTED, denied, denied, PERMITTED, PERMITTED], dtype=np.int16)
-    # 2 has two rows that deny, 3 two that permit.
-    answer = ConsentAnswers(pa.array([1, 2, 2, 3, 3]), {"webhook": verdicts}, moments=times)
-
-    with SubjectIndex(iter([pa.array([1, 2, 3, 4])]), pa.int64()) as people:
-        found = people.not_permitted(iter([answer]), "webhook")
-
-    assert {cause: positions.tolist() for cause, positions in found.items()} == {
-        RemovalCause.CONSENT_WITHDRAWN: [1],
-        RemovalCause.ID_AMBIGUOUS: [2],
-        RemovalCause.LEFT_MODEL: [3],
-    }
-    assert sorted(people.moments) == [day.replace(day=3), day.replace(day=5)]
-
-
 def test_many_people_in_many_batches_each_keep_their_own_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,7 +174,7 @@ def test_many_people_in_many_batches_each_keep_their_own_answer(
     ids = np.arange(400_100)[::-1]
     arrays = [pa.array(ids[start : start + 10_000]) for start in range(0, len(ids), 10_000)]
 
-    with SubjectIndex(iter(arrays), pa.int64()) as people:
+    with SubjectIndex(arrays, pa.int64(), people=len(ids)) as people:
         found = people.not_permitted(question().ask(at=AT), "webhook")
 
     assert set(ids[found[RemovalCause.CONSENT_WITHDRAWN]].tolist()) == set(range(0, 400_000, 7))
@@ -255,20 +194,3 @@ def test_an_error_of_the_source_is_raised_unchanged(tmp_path: Path, monkeypatch:
 
         with pytest.raises(SourceUnavailableError):
             not_permitted([1], question())
-
-
-def test_a_question_whose_rows_are_too_wide_for_a_plain_scan_is_asked_again() -> None:
-    asked: list[int] = []
-
-    def ask(id_type: pa.DataType) -> Iterator[ConsentAnswers]:
-        asked.append(len(asked))
-        yield ConsentAnswers(pa.array([1], id_type), {"ads": np.array([PERMITTED], dtype=np.int8)})
-        if len(asked) == 1:
-            raise MoreMemoryNeededError("a scan needs more memory")
-        yield ConsentAnswers(pa.array([2], id_type), {"ads": np.array([PERMITTED], dtype=np.int8)})
-
-    with SubjectIndex([pa.array([1, 2])], pa.int64()) as people:
-        found = people.asked(ask, "ads")
-
-    assert found == {}
-    assert len(asked) == 2

@@ -82,6 +82,32 @@ def test_more_groups_than_open_files_continue_in_further_parts(tmp_path: Path) -
     assert len(list(tmp_path.iterdir())) == sum(len(written) for written in parts.values())
 
 
+def test_many_groups_need_little_more_memory_than_the_rows_that_wait(tmp_path: Path) -> None:
+    before, pool = pa.default_memory_pool(), pa.proxy_memory_pool(pa.system_memory_pool())
+    pa.set_memory_pool(pool)
+    try:
+        # Twelve columns, as usual in a model; each batch has 6 MiB.
+        batches = [
+            pa.record_batch({f"c{column}": np.arange(65_536) * (column + number + 1) for column in range(12)})
+            for number in range(2)
+        ]
+        writer = PartitionedWriter(
+            Folder.local(tmp_path),
+            batches[0].schema,
+            {group: f"group-{group:05d}" for group in range(256)},
+            dictionary_columns=[],
+        )
+        for number in range(16):
+            writer.write(batches[number % 2], np.arange(65_536) % 256)
+        parts = writer.close()
+    finally:
+        pa.set_memory_pool(before)
+
+    assert sum(part.rows for written in parts.values() for part in written) == 16 * 65_536
+    # Waiting rows have 24 MiB and a batch more, the largest group's rows are copied, and the open files have 8 MiB.
+    assert pool.max_memory() >> 20 < 64
+
+
 def test_the_same_rows_result_in_the_same_bytes_with_any_number_of_groups(tmp_path: Path) -> None:
     batches = wide_batches(groups=150, batches=4, rows=400)
 

@@ -20,7 +20,7 @@ import pytest
 from support.memory_cgroup import memory_cgroup
 
 LIMIT_MIB = 450
-ROWS = 500_000
+ROWS = 5_000_000
 ROOT = Path(__file__).resolve().parents[2]
 _CUSTOMERS = """
     CREATE TABLE customers AS SELECT
@@ -81,6 +81,7 @@ def run_stage(name: str, folder: Path, port: int) -> Any:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 def test_no_stage_needs_more_than_the_limit(folder: Path) -> None:
     with duckdb.connect(str(folder / "warehouse.duckdb")) as warehouse:
         warehouse.execute(_CUSTOMERS.format(rows=ROWS))
