@@ -1,7 +1,7 @@
-"""A DAG from a warehouse to a list of a Klaviyo account.
+"""A DAG from a warehouse to the profiles of a Klaviyo account, and to the subscribers of its e-mail.
 
-Needs the connections `warehouse` and `consentklaviyo_default`, and the Variable `consent_policy`, which maps the
-categories C0002 (customer data) and C0005 (newsletter) to `klaviyo`.
+Needs the connections `warehouse` and `consentklaviyo_default`, and the Variable `consent_policy`, in which `klaviyo` is
+mapped to C0002 (customer data), and C0005 (newsletter) guards its field `subscriptions.email.marketing.consent`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from functools import partial
 
 from airflow.sdk import DAG
 
+from airflow_consent_retl.fields import consent
 from airflow_consent_retl.operators import LoadToKlaviyoOperator
 from airflow_consent_retl.sync import consent_sync
 
@@ -24,7 +25,7 @@ with DAG(
     consent_sync(
         "customers",
         conn_id="warehouse",
-        sql="SELECT user_id, email, first_name, city, plan, data_ok, newsletter_ok FROM customers",
+        sql="SELECT user_id, email, first_name, city, plan, data_ok, newsletter_ok, newsletter_at FROM customers",
         primary_key="user_id",
         policy="variable:consent_policy",
         consent={"C0002": "data_ok", "C0005": "newsletter_ok"},
@@ -32,15 +33,17 @@ with DAG(
             "klaviyo": partial(
                 LoadToKlaviyoOperator,
                 account_id="Ab12Cd",
-                list_id="Y6nRLr",
                 fields={
                     "external_id": "user_id",
                     "email": "email",
                     "first_name": "first_name",
                     "location.city": "city",
                     "properties.plan": "plan",
+                    "subscriptions.email.marketing.consent": consent("C0005", granted="SUBSCRIBED"),
+                    "subscriptions.email.marketing.consented_at": "newsletter_at",
                 },
-                on_withdrawal="unsubscribe",
+                on_withdrawal="unsubscribe_channels",
+                unsubscribes=["email"],
                 deferrable=True,
             )
         },

@@ -125,6 +125,7 @@ BELOW_THE_OPERATORS = {
     "destinations.google_customer_match.audience",
     "destinations.google_customer_match.customer_match_spec",
     "destinations.google_events.spec",
+    "destinations.http.channel_options",
     "destinations.http.consent_records",
     "destinations.http.contact_options",
     "destinations.http.record_options",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -215,6 +215,7 @@ class LoadOperator(LineageMethods, ConsentRetlOperator):
         self._check_at_parse()
         self.policy_digest: str | None = None
         self._columns: tuple[Column, ...] = ()
+        self._waits: Mapping[str, Any] = {}
         self._assets = outlets_of(model_of(permitted), destination)
         self.outlets.extend(self._assets)
 
@@ -315,8 +316,13 @@ class LoadOperator(LineageMethods, ConsentRetlOperator):
         note_counts(context, self._assets, counts)
         return counts
 
-    def resume(self, context: Context, event: Mapping[str, Any]) -> Any:
+    def resume(self, context: Context, event: Mapping[str, Any], waits: Mapping[str, Any] | None = None) -> Any:
         """Resume after a deferral: the destination reports the outcome of each row, `event` only whether time is up.
+
+        Args:
+            context: of the task.
+            event: of the trigger.
+            waits: the requests for which the task waited, and until when.
 
         Raises:
             DestinationUnavailableError: the time is up, and some requests are not processed.
@@ -329,6 +335,7 @@ class LoadOperator(LineageMethods, ConsentRetlOperator):
         if event.get("refused"):
             # Otherwise it would defer again at once, to a triggerer that cannot ask.
             self.deferrable = False
+        self._waits = waits or {}
         return self.execute(context)
 
     def task_lineage(self) -> LoadLineage:
@@ -373,9 +380,15 @@ class LoadOperator(LineageMethods, ConsentRetlOperator):
 
     def _wait_for(self, request_ids: Sequence[str]) -> None:
         trigger = self.confirmation_trigger(request_ids) if self.deferrable else None
-        if trigger is not None:
+        now, wait = datetime.now(UTC), timedelta(seconds=self.confirm_timeout_s)
+        until = now + wait
+        if set(request_ids) & set(self._waits.get("request_ids", ())):
+            # The triggerer has no rows: it takes some requests for processed, and only the load sees that they are not.
+            until = datetime.fromisoformat(self._waits["until"])
+        if trigger is not None and now < until:
             self.log.info("`%s` still processes %s requests: waiting", self.destination, f"{len(request_ids):,}")
-            self.defer(trigger=trigger, method_name="resume", timeout=timedelta(seconds=self.confirm_timeout_s))
+            waits = {"request_ids": list(request_ids), "until": until.isoformat()}
+            self.defer(trigger=trigger, method_name="resume", kwargs={"waits": waits}, timeout=wait)
         raise DestinationUnavailableError(
             f"`{self.destination}` still processes {len(request_ids):,} requests: the next try asks again"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import ClassVar
 
 import pyarrow as pa
@@ -17,6 +18,8 @@ from airflow_consent_retl.contract.destination import Destination
 from airflow_consent_retl.destinations.klaviyo.destination import KlaviyoDestination
 from airflow_consent_retl.destinations.klaviyo.options import KlaviyoSpec
 from airflow_consent_retl.testing import DestinationContract, Person, StandIn
+from airflow_consent_retl.testing.driving import assert_accepted, deliver, take_back
+from airflow_consent_retl.testing.people import people
 from airflow_consent_retl.testing.removal_checks import RemovalChecks
 
 
@@ -132,3 +135,56 @@ class TestKlaviyoThatLeavesAList(RemovalChecks):
     @pytest.fixture
     def stand_in(self, klaviyo: Klaviyo) -> StandIn:
         return ListStandIn(klaviyo)
+
+
+class ChannelStandIn(KlaviyoStandIn):
+    """The subscribers of a channel: who left it stays a profile, and is not subscribed again."""
+
+    impossible: ClassVar[Mapping[str, str]] = {
+        **KlaviyoStandIn.impossible,
+        "partial_removal": "Klaviyo unsubscribes all addresses of a request, or refuses the request",
+    }
+    partial_removal = StandIn.partial_removal
+
+    def spec(self) -> KlaviyoSpec:
+        return replace(super().spec(), on_withdrawal="unsubscribe_channels", unsubscribes=["email"])
+
+    def rows(self, people: Sequence[Person]) -> pa.Table:
+        rows, place = super().rows(people), "subscriptions.email.marketing"
+        times = pa.array([datetime(2026, 3, 5, tzinfo=UTC)] * len(people), pa.timestamp("us", "UTC"))
+        # Klaviyo compares addresses without the case of their letters, and keys with it.
+        addresses = pa.array([f"{one.encode().hex()}@x.org" for one in rows["external_id"].to_pylist()], pa.string())
+        states = pa.array(["SUBSCRIBED"] * len(people), pa.string())
+        return (
+            rows.append_column("email", addresses)
+            .append_column(f"{place}.consent", states)
+            .append_column(f"{place}.consented_at", times)
+        )
+
+    def stored(self) -> Sequence[Person]:
+        profiles, states = self._server.profiles, self._server.states
+        found = [one for profile, one in profiles.items() if states.get((profile, "email")) == "SUBSCRIBED"]
+        return [Person(one["external_id"], one["properties"]["text"] or "") for one in found]
+
+
+class TestKlaviyoWithStatesOfAChannel(RemovalChecks):
+    # A person who was unsubscribed subscribes at Klaviyo: see the test below.
+    test_somebody_who_was_removed_can_be_added_again = None  # type: ignore[assignment]
+
+    @pytest.fixture
+    def stand_in(self, klaviyo: Klaviyo) -> StandIn:
+        return ChannelStandIn(klaviyo)
+
+    def test_somebody_who_was_removed_is_stored_again_and_stays_unsubscribed(
+        self, stand_in: StandIn, klaviyo: Klaviyo
+    ) -> None:
+        deliver(stand_in, people(2))
+        take_back(stand_in, people(2), decided=1)
+
+        outcomes = deliver(stand_in, people(2, text="again"), decided=2)
+
+        assert_accepted(outcomes)
+        assert (list(stand_in.stored()), klaviyo.opt_outs_deleted) == ([], [])
+        assert {one["properties"]["text"] for one in klaviyo.profiles.values()} == {
+            one.text for one in people(2, text="again")
+        }

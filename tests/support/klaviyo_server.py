@@ -1,14 +1,18 @@
 """A local Klaviyo: profiles, lists and jobs of revision 2026-07-15, each request in the shape of the specification.
 
 The shapes are those of `klaviyo/openapi@f0a30ba`, `openapi/stable/apis/`; `required` fields have no default. It has the
-traps of the real one: who is not on a list is unsubscribed from everything, and unknown people become profiles.
+traps of the real one: who is not on a list is unsubscribed from everything, unknown people become profiles, and
+subscribing deletes opt-outs.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 from msgspec import Struct
@@ -91,11 +95,13 @@ class Marketing(Struct, forbid_unknown_fields=True):
 
 
 class Channels(Struct, forbid_unknown_fields=True):
-    email: Marketing
+    email: Marketing | None = None
+    sms: Marketing | None = None
 
 
 class Leaver(Struct, forbid_unknown_fields=True):
-    email: str
+    email: str | None = None
+    phone_number: str | None = None
     subscriptions: Channels | None = None
 
 
@@ -128,6 +134,52 @@ class LeavingJob(Struct, forbid_unknown_fields=True):
 
 class Leaving(Struct, forbid_unknown_fields=True):
     data: LeavingJob
+
+
+class Granted(Struct, forbid_unknown_fields=True):
+    consent: Literal["SUBSCRIBED"]
+    consented_at: datetime | None = None
+
+
+class GrantedMarketing(Struct, forbid_unknown_fields=True):
+    marketing: Granted
+
+
+class GrantedChannels(Struct, forbid_unknown_fields=True):
+    email: GrantedMarketing | None = None
+    sms: GrantedMarketing | None = None
+
+
+class Joiner(Struct, forbid_unknown_fields=True):
+    subscriptions: GrantedChannels
+    email: str | None = None
+    phone_number: str | None = None
+
+
+class JoiningProfile(Struct, forbid_unknown_fields=True):
+    type: Literal["profile"]
+    attributes: Joiner
+    id: str | None = None
+
+
+class JoiningProfiles(Struct, forbid_unknown_fields=True):
+    data: list[JoiningProfile]
+
+
+class WithJoiners(Struct, forbid_unknown_fields=True):
+    profiles: JoiningProfiles
+    historical_import: bool | None = False
+    custom_source: str | None = None
+
+
+class JoiningJob(Struct, forbid_unknown_fields=True):
+    type: Literal["profile-subscription-bulk-create-job"]
+    attributes: WithJoiners
+    relationships: InList | None = None
+
+
+class Joining(Struct, forbid_unknown_fields=True):
+    data: JoiningJob
 
 
 class Nothing(Struct, forbid_unknown_fields=True):
@@ -174,6 +226,12 @@ class Klaviyo(VendorApi):
         status: of a job that is over.
         refused: external ids that an import refuses, and profiles that are not deleted.
         unsubscribed: each unsubscription: the address, and the list or `everything`.
+        states: by profile and channel; `NEVER_SUBSCRIBED` by default.
+        suppressions: of profiles from all e-mail, by reason; list_suppressions: likewise, from one list.
+        subscribed: each subscription: the address, the channel, and the time of the consent.
+        opt_outs_deleted: the addresses and channels whose opt-out a subscription deleted.
+        confirmations: the addresses to which Klaviyo sent a request to confirm.
+        lag: how many questions about profiles it takes until a change of subscriptions is applied.
     """
 
     token: ClassVar[str] = "pk_c41a9"
@@ -190,6 +248,15 @@ class Klaviyo(VendorApi):
         self.refused: set[str] = set()
         self.suppressed: set[str] = set()
         self.unsubscribed: list[tuple[str, str]] = []
+        self.states: dict[tuple[str, str], str] = {}
+        self.suppressions: dict[str, list[str]] = {}
+        self.list_suppressions: dict[str, list[str]] = {}
+        self.subscribed: list[tuple[str, str, datetime | None]] = []
+        self.opt_outs_deleted: list[tuple[str, str]] = []
+        self.confirmations: list[str] = []
+        self.lag = 0
+        self._later: list[tuple[int, Callable[[], None]]] = []
+        self._questions = 0
         self._made = 0
 
     @property
@@ -200,6 +267,16 @@ class Klaviyo(VendorApi):
     def by(self, name: str) -> dict[str, dict[str, Any]]:
         """Return the profiles by an identifier."""
         return {profile[name]: profile for profile in self.profiles.values() if profile.get(name)}
+
+    def state(self, external_id: str, channel: str = "email") -> str:
+        """Return the state of a person in a channel."""
+        profile = next(one for one, found in self.profiles.items() if found["external_id"] == external_id)
+        return self.states.get((profile, channel), "NEVER_SUBSCRIBED")
+
+    def opt_out(self, external_id: str, channel: str = "email") -> None:
+        """Unsubscribe a person, as by a link in a message."""
+        profile = next(one for one, found in self.profiles.items() if found["external_id"] == external_id)
+        self.states[profile, channel] = "UNSUBSCRIBED"
 
     def on_list(self, list_id: str) -> set[str]:
         """Return the external ids of the profiles on a list."""
@@ -225,12 +302,15 @@ class Klaviyo(VendorApi):
                 return Reply(204)
             case "POST", ["profile-subscription-bulk-delete-jobs"]:
                 return self._unsubscribe(call)
+            case "POST", ["profile-subscription-bulk-create-jobs"]:
+                return self._subscribe(call)
             case "POST", ["profile-suppression-bulk-create-jobs"]:
                 people = self.shaped(call, Leaving).data.attributes.profiles.data
                 self.expect(0 < len(people) <= 100, "1 to 100 addresses")
+                self.expect(all(one.attributes.email for one in people), "no address")
                 for one in people:
-                    self._known(one.attributes.email)
-                    self.suppressed.add(one.attributes.email)
+                    self._known({"email": one.attributes.email})
+                    self.suppressed.add(str(one.attributes.email))
                 return self._started("profile-suppression-bulk-create-job", Job(len(people)))
             case "POST", ["data-privacy-deletion-jobs"]:
                 profile = self.shaped(call, Deletion).data.attributes.profile.data.id
@@ -280,9 +360,9 @@ class Klaviyo(VendorApi):
                 profile[name] = value
         return present[0]
 
-    def _known(self, email: str) -> str:
+    def _known(self, given: dict[str, Any]) -> str:
         """Return the profile of an address, made if there is none."""
-        return self._upserted({"email": email})
+        return self._upserted(given)
 
     def _unsubscribe(self, call: Asked) -> Reply:
         job = self.shaped(call, Leaving).data
@@ -290,25 +370,111 @@ class Klaviyo(VendorApi):
         self.expect(0 < len(people) <= 100, "1 to 100 profiles")
         list_id = job.relationships.list.data.id if job.relationships else ""
         for one in people:
-            self.expect(one.attributes.subscriptions is not None, "no subscriptions")
-            profile = self._known(one.attributes.email)
-            is_member = profile in self.lists.get(list_id, set())
-            self.unsubscribed.append((one.attributes.email, list_id if is_member else "everything"))
-            self.lists.get(list_id, set()).discard(profile)
+            for channel, address in self._addresses(one.attributes):
+                self._soon(partial(self._unsubscribed, list_id, channel, address))
         return Reply(202)
 
+    def _unsubscribed(self, list_id: str, channel: str, address: dict[str, Any]) -> None:
+        profile, (text,) = self._known(address), address.values()
+        is_member = profile in self.lists.get(list_id, set())
+        self.unsubscribed.append((text, list_id if is_member else "everything"))
+        if is_member:
+            self.list_suppressions.setdefault(profile, []).append("UNSUBSCRIBE")
+            self.lists[list_id].discard(profile)
+        else:
+            self.states[profile, channel] = "UNSUBSCRIBED"
+
+    def _subscribe(self, call: Asked) -> Reply:
+        job = self.shaped(call, Joining).data.attributes
+        self.expect(0 < len(job.profiles.data) <= 1000, "1 to 1,000 profiles")
+        for one in job.profiles.data:
+            for channel, address in self._addresses(one.attributes):
+                given = getattr(one.attributes.subscriptions, channel).marketing.consented_at
+                self.expect(
+                    (given is not None) is bool(job.historical_import), "consented_at without historical_import"
+                )
+                self.expect(given is None or given < datetime.now(UTC), "consented_at is ahead")
+                self._soon(partial(self._joined, channel, address, given))
+        return Reply(202)
+
+    def _joined(self, channel: str, address: dict[str, Any], given: datetime | None) -> None:
+        profile, (text,) = self._known(address), address.values()
+        if self.states.get((profile, channel)) == "UNSUBSCRIBED" or self._suppressions(profile):
+            self.opt_outs_deleted.append((text, channel))
+        if channel == "email":
+            kept = [one for one in self.suppressions.get(profile, []) if one in {"HARD_BOUNCE", "INVALID_EMAIL"}]
+            self.suppressions[profile] = kept
+            self.suppressed.discard(text)
+        self.subscribed.append((text, channel, given))
+        if given is None:
+            self.confirmations.append(text)
+        else:
+            self.states[profile, channel] = "SUBSCRIBED"
+
+    def _addresses(self, person: Leaver | Joiner) -> list[tuple[str, dict[str, Any]]]:
+        """Return the channels of a person in a request, each with the attribute that is its address."""
+        found: list[tuple[str, dict[str, Any]]] = []
+        for channel, name in (("email", "email"), ("sms", "phone_number")):
+            if getattr(person.subscriptions, channel, None) is not None:
+                address = getattr(person, name)
+                self.expect(address is not None, f"no {name} for {channel}")
+                self.expect(channel == "email" or re.fullmatch(r"\+[1-9][0-9]{6,14}", address) is not None, "no E.164")
+                found.append((channel, {name: address}))
+        self.expect(bool(found), "no subscriptions")
+        return found
+
+    def _soon(self, apply: Callable[[], None]) -> None:
+        if self.lag:
+            self._later.append((self._questions + self.lag, apply))
+        else:
+            apply()
+
+    def _suppressions(self, profile: str) -> list[str]:
+        by_hand = ["USER_SUPPRESSED"] if self.profiles[profile].get("email") in self.suppressed else []
+        return [*self.suppressions.get(profile, []), *self.list_suppressions.get(profile, []), *by_hand]
+
     def _filtered(self, call: Asked, chosen: set[str]) -> Reply:
+        self._questions += 1
+        for due, apply in [one for one in self._later if one[0] <= self._questions]:
+            self._later.remove((due, apply))
+            apply()
         found = _ANY.fullmatch(call.query["filter"][0])
         self.expect(found is not None, "a filter that cannot be parsed")
         assert found is not None
         name, values = found[1], {str(value) for value in json.loads(found[2])}
         self.expect(0 < len(values) <= 100 and call.query.get("page[size]") == ["100"], "up to 100 values, page of 100")
+        with_states = call.query.get("additional-fields[profile]") == ["subscriptions"]
+        fields = call.query["fields[profile]"][0].split(",")
+        self.expect(with_states == ("subscriptions" in fields), "a field that is not asked for")
         data = [
-            {"type": "profile", "id": one, "attributes": {n: profile.get(n) for n in ("email", "external_id")}}
+            {"type": "profile", "id": one, "attributes": {n: self._attribute(one, n) for n in fields}}
             for one, profile in self.profiles.items()
             if one in chosen and profile.get(name) in values
         ]
         return Reply(200, {"data": data, "links": {"next": None}})
+
+    def _attribute(self, one: str, name: str) -> Any:
+        profile = self.profiles[one]
+        if name != "subscriptions":
+            return profile.get(name)
+        stamp = "2026-11-01T10:00:00+00:00"
+        globally = [{"reason": why, "timestamp": stamp} for why in self.suppressions.get(one, [])]
+        if profile.get("email") in self.suppressed:
+            globally.append({"reason": "USER_SUPPRESSED", "timestamp": stamp})
+        email = {
+            "can_receive_email_marketing": self.states.get((one, "email")) != "UNSUBSCRIBED" and not globally,
+            "consent": self.states.get((one, "email"), "NEVER_SUBSCRIBED"),
+            "suppression": globally,
+            "list_suppressions": [
+                {"list_id": "L1", "reason": why, "timestamp": stamp} for why in self.list_suppressions.get(one, [])
+            ],
+        }
+        state = self.states.get((one, "sms"), "NEVER_SUBSCRIBED")
+        sms = {"can_receive_sms_marketing": state == "SUBSCRIBED", "consent": state}
+        return {
+            "email": {"marketing": email if profile.get("email") else None},
+            "sms": {"marketing": sms if profile.get("phone_number") else None},
+        }
 
     def _started(self, kind: str, job: Job) -> Reply:
         job_id = f"job{len(self.jobs):04d}"

@@ -29,41 +29,29 @@ from airflow_consent_retl.destinations.declared import (
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.customerio.options import CustomerioId
 
-_ANSWER = Errors(statuses=(200, 207), row=ByIndex("batch_index"), code="reason", may_be_missing=True)
 _OWN = "it belongs to the person, and a load would overwrite what they chose at Customer.io"
 
 
 @cache
 def customerio(known_by: CustomerioId, *, in_segment: bool) -> DestinationDeclaration:
     """Return the declaration for people who are known by one identifier, in a manual segment or without one."""
-    person = {"type": "person", "identifiers": {known_by: field(known_by, as_text=True)}}
+    key = field(known_by, as_text=True)
+    person = {"type": "person", "identifiers": {known_by: key}}
 
     def batch(action: str, **parts: object) -> DeclaredRequest:
-        return DeclaredRequest(
-            path="/api/v2/batch",
-            body={"batch": each_row({**person, "action": action, **parts})},
-            rows=1_000,
-            max_body_bytes=500_000,
-            max_row_bytes=32_000,
-            answer=_ANSWER,
-        )
+        body = {"batch": each_row({**person, "action": action, **parts})}
+        return DeclaredRequest(path="/api/v2/batch", body=body, max_body_bytes=500_000, max_row_bytes=32_000)
 
     def segment(verb: str) -> DeclaredRequest:
-        return DeclaredRequest(
-            path=f"/api/v1/segments/{{segment_id}}/{verb}?id_type={known_by}",
-            body={"ids": each_row(field(known_by, as_text=True))},
-            rows=1_000,
-            answer=_ANSWER,
-        )
+        path = f"/api/v1/segments/{{segment_id}}/{verb}?id_type={known_by}"
+        return DeclaredRequest(path=path, body={"ids": each_row(key)})
 
     return DestinationDeclaration(
-        name="Customer.io",
         vendor=VENDOR,
         account="workspace_id",
-        parameters={
-            "workspace_id": "the number of the workspace of the key",
-            "segment_id": "the manual segment's number",
-        },
+        parameters={"workspace_id": "the number of the key's workspace", "segment_id": "the manual segment's number"},
+        rows=1_000,
+        answer=Errors(statuses=(200, 207), row=ByIndex("batch_index"), code="reason", may_be_missing=True),
         rate=Rate(100),
         people_share=known_by == "email",
         refuses=dict.fromkeys(("unsubscribed", "cio_subscription_preferences"), _OWN),

@@ -7,14 +7,15 @@ and how answers are read. It imports nothing heavy and contacts nothing.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_consent_retl.destinations.declared.declaration_checks import problems
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.fields.vendor_consent import VendorSignal
 
 if TYPE_CHECKING:
+    from airflow_consent_retl.destinations.declared.declared_answers import AnswerMap
     from airflow_consent_retl.destinations.declared.declared_request import DeclaredRequest
     from airflow_consent_retl.destinations.http.vendor import Vendor
     from airflow_consent_retl.destinations.http.vendor_auth import Authentication
@@ -64,7 +65,7 @@ class DestinationDeclaration:
     """A destination over HTTP, declared as data.
 
     Args:
-        name: the vendor's name in messages, such as `Acme CRM`.
+        name: the vendor's name in messages, such as `Acme CRM`; empty: that of the vendor's record.
         send: the request that stores rows. It has to be safe to repeat: the same rows again change nothing.
         on_withdrawal: what can happen to a person who is removed, by the word that the DAG chooses it with, such as
             `unsubscribe` or `delete`. Empty: the destination cannot remove people.
@@ -92,12 +93,14 @@ class DestinationDeclaration:
             vendor knows people by an e-mail or a phone number, and not by the model's key.
         own_codes: the vendor's codes of refused rows, which can never quote a value.
         remedies: by code, what a person can do about it.
+        rows, max_body_bytes: the most rows and bytes of a request with `each_row` that does not say it itself.
+        answer: how answers are read, for requests that do not say it themselves.
 
     Raises:
         ConfigurationError: something does not fit; the message names all errors, each with its path.
     """
 
-    name: str
+    name: str = ""
     send: DeclaredRequest
     on_withdrawal: Mapping[str, DeclaredRemoval]
     clear: DeclaredRequest | None = None
@@ -115,10 +118,28 @@ class DestinationDeclaration:
     people_share: bool = False
     own_codes: Collection[str] = ()
     remedies: Mapping[str, str] = field(default_factory=dict)
+    rows: int | None = None
+    max_body_bytes: int | None = None
+    answer: AnswerMap | None = None
 
     def __post_init__(self) -> None:
+        self._complete()
         if wrong := problems(self):
             raise ConfigurationError("; ".join(f"{text} @ $.{path}" for path, text in wrong))
+
+    def _complete(self) -> None:
+        """Fill in the name, and what requests leave to the declaration. A wrong part stays as it is, for the checks."""
+
+        def completed(request: Any) -> Any:
+            complete = getattr(request, "completed", None)
+            return request if complete is None else complete(self.answer, self.rows, self.max_body_bytes)
+
+        removals = {name: replace(one, request=completed(one.request)) for name, one in self.on_withdrawal.items()}
+        names = {"send": completed(self.send), "clear": completed(self.clear), "on_withdrawal": removals}
+        if not self.name and self.vendor is not None:
+            names["name"] = self.vendor.name
+        for name, value in names.items():
+            object.__setattr__(self, name, value)
 
     @property
     def withdrawal_choices(self) -> dict[str, str]:

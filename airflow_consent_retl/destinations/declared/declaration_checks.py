@@ -192,7 +192,7 @@ def _removals(declaration: DestinationDeclaration) -> Problems:
 def _answers(declaration: DestinationDeclaration) -> Problems:
     for path, request in declaration.requests():
         sent = request.fields_without(declaration.parameters)
-        for name in request.answer.sent_fields:
+        for name in request.reader.sent_fields:
             if name not in sent:
                 yield f"{path}.answer", f"`{name}` is not sent, so no answer repeats it{_near(name, sent)}"
 

@@ -35,7 +35,8 @@ class AnswerMap(ABC):
     Args:
         statuses: the statuses of a success that it reads; any other success is uncertain.
         code: the place of the vendor's code: in an entry, or in the answer where there are no entries.
-        codes: codes of your own by the vendor's. `not_found` and `gone` count as removed in the answer to a removal.
+        codes: codes of your own by the vendor's. `not_found`, `gone` and `forgotten` count as removed in the answer
+            to a removal.
         incomplete: lists in the answer to a success which say that something was left out, such as unknown fields, each
             with a code: if one is not empty, every row is uncertain with its code.
     """
@@ -218,13 +219,18 @@ class RefusedValues:
         at: the place of the list in the answer, such as `failedUpdates.invalidEmails`.
         field: the load's field that was sent with these values.
         code: the outcome's code.
-        ignores_case: for vendors that answer with an e-mail in small letters.
+        ignores_case: whether the case of letters does not count; None: of an e-mail address it does not.
     """
 
     at: str
     field: str
     code: str
-    ignores_case: bool = False
+    ignores_case: bool | None = None
+
+    @property
+    def is_folded(self) -> bool:
+        """True if the case of letters does not count."""
+        return self.field == "email" if self.ignores_case is None else self.ignores_case
 
     def outcomes(self, document: Mapping[str, Any], sent: SentRows) -> Outcomes | None:
         """Return the outcomes of the rows in the list; None where it is missing or empty."""
@@ -233,7 +239,7 @@ class RefusedValues:
         answered = entries(document, *self.at.split("."))
         if not answered:
             return None
-        reference = ById("value", self.field, self.ignores_case)
+        reference = ById("value", self.field, self.is_folded)
         refused = Outcome(RowStatus.REJECTED, self.code, self.field)
         return reference.outcomes(answered, sent, lambda _, __: refused, others=MISSING)
 
@@ -271,7 +277,7 @@ class RefusedLists(AnswerMap):
         return Outcomes(len(sent), ACCEPTED if leaves_no_other else MISSING, refused_rows)
 
     def _person(self, record: Record) -> tuple[str, ...]:
-        folded = {one.field for one in self.lists if one.ignores_case}
+        folded = {one.field for one in self.lists if one.is_folded}
         texts = {one.field: str(at(record, f"{ROW}.{one.field}")) for one in self.lists}
         return tuple(text.casefold() if name in folded else text for name, text in texts.items())
 

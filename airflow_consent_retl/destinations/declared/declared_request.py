@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from airflow_consent_retl.destinations.declared.declared_answers import AnswerMap
@@ -16,6 +16,7 @@ from airflow_consent_retl.destinations.declared.placeholders import (
     ParameterValue,
     Placeholder,
 )
+from airflow_consent_retl.errors import ConfigurationError
 
 METHODS = ("POST", "PUT", "PATCH", "DELETE")
 
@@ -27,21 +28,48 @@ class DeclaredRequest:
     Args:
         path: below the host of the connection, with or without a query; `{name}` stands for a parameter, or for a
             field where a request has one row.
-        answer: how the vendor's answer is read, such as `ErrorsByIndex`.
+        answer: how the vendor's answer is read, such as `ErrorsByIndex`; None: as the declaration says.
         body: nested Python data with placeholders; None: the request has no body.
         method: `POST`, `PUT`, `PATCH` or `DELETE`.
-        rows: the most rows in a request.
-        max_body_bytes: the most bytes in a request; a larger one is sent in halves. None: the option's value.
+        rows: the most rows in a request; None: as the declaration says where the body has `each_row`, otherwise 1.
+        max_body_bytes: the most bytes in a request; a larger one is sent in halves. None: as the declaration says, or
+            the option's value.
         max_row_bytes: the most bytes of one row; a larger row is rejected. None: any number.
     """
 
     path: str
-    answer: AnswerMap
+    answer: AnswerMap | None = None
     body: object = None
     method: Literal["POST", "PUT", "PATCH", "DELETE"] = "POST"
-    rows: int = 1
+    rows: int | None = None
     max_body_bytes: int | None = None
     max_row_bytes: int | None = None
+
+    @property
+    def most_rows(self) -> int:
+        """The most rows in a request."""
+        return 1 if self.rows is None else self.rows
+
+    @property
+    def reader(self) -> AnswerMap:
+        """The way to read answers.
+
+        Raises:
+            ConfigurationError: neither the request nor the declaration has one.
+        """
+        if self.answer is None:
+            raise ConfigurationError("a request needs an answer")
+        return self.answer
+
+    def completed(self, answer: AnswerMap | None, rows: int | None, max_body_bytes: int | None) -> DeclaredRequest:
+        """Return the request with what the declaration says where it says nothing itself; see there."""
+        has_rows = any(isinstance(one, EachRow) for _, one in placeholders(self.body, ""))
+        return replace(
+            self,
+            answer=answer if self.answer is None else self.answer,
+            rows=rows if self.rows is None and has_rows else self.rows,
+            max_body_bytes=max_body_bytes if self.max_body_bytes is None and has_rows else self.max_body_bytes,
+        )
 
     @property
     def fields(self) -> dict[str, FieldValue]:
@@ -97,9 +125,9 @@ class DeclaredRequest:
         ]
         if len(lists) > 1:
             return [(lists[1], "a body has one list of rows")]
-        if self.rows > 1 and not lists:
+        if self.most_rows > 1 and not lists:
             return [(".body", "a request with several rows needs `each_row` in its body")]
-        if in_path and self.rows > 1:
+        if in_path and self.most_rows > 1:
             return [(".path", f"`{{{in_path[0]}}}` is no parameter, and a field in a path needs rows=1")]
         if lists and outside:
             return [(outside[0], "a field has its place in the list of rows, inside of `each_row`")]

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from airflow_consent_retl.contract.account_rate import AccountRate
 from airflow_consent_retl.contract.destination import Limits, Load
-from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
+from airflow_consent_retl.contract.outcomes import FORGOTTEN, Outcome, Outcomes, RowStatus
 from airflow_consent_retl.destinations.declared.declaration import rates_of
 from airflow_consent_retl.destinations.declared.declaration_checks import wrong_fields
 from airflow_consent_retl.destinations.declared.path_template import filled, names_in
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 # Rows in one entry of the ledger, for a vendor that takes one row in a request.
 _ROWS_ONE_BY_ONE = 100
+_FORGOTTEN_REMEDY = (
+    "Forgotten people are refused for ever, and a row is sent again only when it changes: keep them in a "
+    "SuppressionList"
+)
 
 
 class DeclaredHttpDestination(HttpDestination):
@@ -73,7 +77,7 @@ class DeclaredHttpDestination(HttpDestination):
         cls.account_requests_per_s = min(
             (one.requests / one.period_s for one in rates_of(declaration.rate)), default=None
         )
-        cls.batch_rows = declaration.send.rows
+        cls.batch_rows = declaration.send.most_rows
         cls.max_body_bytes = declaration.send.max_body_bytes
         cls.max_row_bytes = declaration.send.max_row_bytes
 
@@ -89,8 +93,8 @@ class DeclaredHttpDestination(HttpDestination):
     @property
     def limits(self) -> Limits:
         """The declared limits."""
-        removal, rows = self._removal, self._declaration.send.rows
-        removal_rows = removal.request.rows if removal else rows
+        removal, rows = self._removal, self._declaration.send.most_rows
+        removal_rows = removal.request.most_rows if removal else rows
         return Limits(
             batch_rows=min(self._options.batch_rows, rows if rows > 1 else _ROWS_ONE_BY_ONE),
             removal_rows=min(self._options.batch_rows, removal_rows if removal_rows > 1 else _ROWS_ONE_BY_ONE),
@@ -120,7 +124,7 @@ class DeclaredHttpDestination(HttpDestination):
 
     def remedy(self, code: str) -> str:
         """Return the declaration's remedy."""
-        return self._declaration.remedies.get(code, "")
+        return self._declaration.remedies.get(code, _FORGOTTEN_REMEDY if code == FORGOTTEN else "")
 
     def sent_as(self, rows: pa.RecordBatch, load: Load) -> list[dict[str, object]]:
         """Return the form of each row in the body."""
@@ -214,14 +218,14 @@ class DeclaredHttpDestination(HttpDestination):
                 consent=self._declaration.consent_values,
                 fits=None if removal_endpoint is None else fits,
             ),
-            read=request.answer.read,
+            read=request.reader.read,
             removes=removes,
             key_header=self._declaration.idempotency_header,
-            max_rows=request.rows,
+            max_rows=request.most_rows,
             max_body_bytes=request.max_body_bytes,
             max_row_bytes=request.max_row_bytes,
             endpoint=None if endpoint is None else lambda sent: endpoint(_row_of(sent)),
-            row_statuses=getattr(request.answer, "not_there", ()) if request.rows == 1 else (),
+            row_statuses=getattr(request.answer, "not_there", ()) if request.most_rows == 1 else (),
         )
 
     def _account_rates(self, rate: Rate | tuple[Rate, ...] | None, *, of: str) -> tuple[AccountRate, ...]:

@@ -83,7 +83,7 @@ def rejected_by(
     """
 
     def outcome(entry: Entry, row: Mapping[str, object]) -> Outcome:
-        given = next((found for name in fields if (found := _at(entry, name)) is not None), None)
+        given = next((found for name in fields if (found := value_at(entry, name)) is not None), None)
         if codes and isinstance(given, str) and given in codes:
             return Outcome(RowStatus.REJECTED, codes[given])
         field = next((text for text in named(entry) if isinstance(text, str) and text in among), "")
@@ -118,7 +118,7 @@ def by_index(
         others: of a row that no entry names. `ACCEPTED` where the vendor documents that it names each error.
         first: the number of the first row.
     """
-    places = ((_index(_at(entry, field), len(sent), first=first), entry) for entry in answered)
+    places = ((_index(value_at(entry, field), len(sent), first=first), entry) for entry in answered)
     return _mapped(places, sent, outcome, others=others)
 
 
@@ -148,7 +148,7 @@ def errors_beside(
     is_refused = status >= 400
     first: dict[object, Entry] = {}
     for one in errors:
-        first.setdefault(_text(_at(one, field)), one)
+        first.setdefault(_text(value_at(one, field)), one)
     if is_refused and not first:
         return None
     others = Outcome(RowStatus.REJECTED, f"http_{status}") if is_refused else ACCEPTED
@@ -182,7 +182,7 @@ def by_pointer(
     """
 
     def place(entry: Entry) -> int | None:
-        pointer = _at(entry, field)
+        pointer = value_at(entry, field)
         if not isinstance(pointer, str) or not pointer.startswith(f"{prefix}/"):
             return None
         number = pointer[len(prefix) + 1 :].partition("/")[0]
@@ -357,7 +357,8 @@ def _index(value: object, rows: int, *, first: int) -> int | None:
     return row if 0 <= row < rows else None
 
 
-def _at(entry: Entry, path: str) -> Any:
+def value_at(entry: Mapping[str, Any], path: str) -> Any:
+    """Return the value at a place such as `error.code`; None where there is none."""
     found: Any = entry
     for name in path.split("."):
         found = found.get(name) if isinstance(found, Mapping) else None

@@ -144,6 +144,27 @@ def nested(values: Mapping[str, Any]) -> Row:
     return whole
 
 
+def without_place(
+    names: Collection[str], plain: Collection[str], parts: Mapping[str, Collection[str] | None]
+) -> list[str]:
+    """Return the names of fields that have no place in a vendor's object.
+
+    Args:
+        names: of the fields.
+        plain: the names that stand for themselves.
+        parts: the names of nested objects, each with those of its fields; None: they are the account's own.
+    """
+
+    def has_place(name: str) -> bool:
+        whole, _, part = name.partition(".")
+        if not part or whole not in parts:
+            return name in plain
+        known = parts[whole]
+        return known is None or part in known
+
+    return [name for name in names if not has_place(name)]
+
+
 def json_body(around: Callable[[Sequence[Any]], object]) -> Callable[[Sequence[Any]], bytes]:
     """Return the maker of JSON bodies; `around` makes the document from the objects: `lambda rows: {"users": rows}`."""
     return lambda objects: msgspec.json.encode(around(objects))

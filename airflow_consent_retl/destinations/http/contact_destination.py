@@ -13,7 +13,7 @@ from airflow_consent_retl.destinations.http.account_destination import AccountDe
 from airflow_consent_retl.destinations.http.contact_options import ContactOptions
 from airflow_consent_retl.destinations.http.found_records import FoundRecords
 from airflow_consent_retl.destinations.http.responses import ACCEPTED
-from airflow_consent_retl.destinations.http.row_states import settled_after
+from airflow_consent_retl.destinations.http.row_states import StateField, settled_after
 from airflow_consent_retl.destinations.http.subscriptions import AddressStates, after_addresses
 from airflow_consent_retl.destinations.http.text_values import texts_of
 from airflow_consent_retl.destinations.http.written_rows import filled
@@ -116,8 +116,11 @@ class ContactDestination(AccountDestination[Options]):
         """Write the rows as records, then settle the subscriptions of those that the vendor accepted."""
         return settled_after(
             batch,
-            {number: name for name in batch.rows.schema.names if (number := subscription_of(name))},
-            address=self.address_field,
+            {
+                number: StateField(name, self.address_field)
+                for name in batch.rows.schema.names
+                if (number := subscription_of(name))
+            },
             rules=self._rules,
             cleared=self.load.cleared,
             states=lambda: self.states(self.steps(batch, has_changed=True)),
@@ -143,9 +146,9 @@ class ContactDestination(AccountDestination[Options]):
         found = self._found(steps, texts_of(batch.rows, self._known_by))
         properties = [name for name in fields if not subscription_of(name)]
         outcomes = list(self.emptying(properties).apply(steps, found, among=None if properties else []))
-        wanted = {number: self.denied for name in fields if (number := subscription_of(name))}
+        numbers = [number for name in fields if (number := subscription_of(name))]
         addresses = found.texts(*self.properties_path, self.address_field)
-        return self._rules.settled_at(addresses, outcomes, [wanted] * len(outcomes), self.states(steps))
+        return self._rules.settled_at(outcomes, self._denied(addresses, numbers), self.states(steps))
 
     def _is_empty(self, record: Record, name: str) -> bool:
         for part in self.properties_path:
@@ -172,8 +175,12 @@ class ContactDestination(AccountDestination[Options]):
         states = self.states(steps)
         if self._options.on_withdrawal == "unsubscribe_all":
             return after_addresses(outcomes, addresses, states.unsubscribe_all)
-        wanted = dict.fromkeys(self._options.unsubscribes, self.denied)
-        return self._rules.settled_at(addresses, outcomes, [wanted] * len(outcomes), states)
+        return self._rules.settled_at(outcomes, self._denied(addresses, self._options.unsubscribes), states)
+
+    def _denied(
+        self, addresses: Sequence[str | None], numbers: Sequence[int]
+    ) -> list[list[tuple[str | None, int, str | None]]]:
+        return [[(address, number, self.denied) for number in numbers] for address in addresses]
 
 
 def state_fields(names: Sequence[str]) -> list[str]:

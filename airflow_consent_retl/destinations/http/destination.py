@@ -6,6 +6,8 @@ import math
 import re
 import threading
 from abc import abstractmethod
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
@@ -14,6 +16,7 @@ from airflow_consent_retl.contract.account_rate import AccountRate
 from airflow_consent_retl.contract.dataset_name import DatasetName
 from airflow_consent_retl.contract.destination import Batch, Destination, Limits, Load
 from airflow_consent_retl.contract.opened import opened
+from airflow_consent_retl.contract.outcomes import Outcome, Outcomes, RowStatus
 from airflow_consent_retl.destinations.http.account_pace import AccountPace
 from airflow_consent_retl.destinations.http.batch_steps import BatchSteps
 from airflow_consent_retl.destinations.http.http_delivery import HttpDelivery
@@ -25,7 +28,6 @@ from airflow_consent_retl.values.json_rows import SentObjects
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from airflow_consent_retl.contract.outcomes import Outcomes
     from airflow_consent_retl.destinations.http.address import HttpAddress
     from airflow_consent_retl.destinations.http.client import Answer
     from airflow_consent_retl.destinations.http.jobs import Job
@@ -218,6 +220,33 @@ class HttpDestination(Destination):
     def confirm_rows(self, request_id: str, rows: int, read: Callable[[], pa.RecordBatch]) -> Outcomes | None:
         """Ask about a job, and read its results once it ended. Its rows are read again if the results name one."""
         return self._opened_job_reader().outcomes(request_id, JobRows(rows, read))
+
+    def after_jobs(self, batch: Batch, outcomes: Outcomes, *, at_most_s: float) -> Outcomes:
+        """Wait for what is pending of a batch, for a destination whose next request needs its result.
+
+        Rows whose request does not end in time, or cannot be asked about, are uncertain.
+
+        Args:
+            batch: that was sent.
+            outcomes: of it.
+            at_most_s: the most seconds to wait for each request.
+
+        Raises:
+            LeaseLostError: from `Load.before_request`.
+        """
+        found = list(outcomes)
+        for code in dict.fromkeys(one.code for one in found if one.status is RowStatus.PENDING):
+            places = [row for row, one in enumerate(outcomes) if one == Outcome(RowStatus.PENDING, code)]
+            read = partial(batch.rows.take, pa.array(places, pa.int64()))
+            ended = self._opened_job_reader().awaited(
+                partial(self.confirm_rows, code, len(places), read),
+                len(places),
+                at_most_s=at_most_s,
+                before_question=self.load.before_request,
+            )
+            for row, one in zip(places, ended, strict=True):
+                found[row] = one
+        return replace(Outcomes.of(found), requests=tuple(outcomes.request_ids()))
 
     def is_processed(self, request_id: str) -> bool:
         """Ask about a job."""

@@ -5,6 +5,7 @@ The id of a job is in the ledger before anything is asked, so the next try, in a
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ JOB_UNKNOWN = "job_unknown"
 
 _MISSING = frozenset({404, 410})
 _MAX_RESULT_BYTES = 64 * 1024 * 1024
+_LONGEST_WAIT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +108,7 @@ class JobReader:
         self._name = name
         self._address = address
         self._jobs = {job.name: job for job in jobs}
+        self._first_wait_s = options.backoff_s
         self._exchange = Exchange(address, options, pace=pace, max_answer_bytes=_MAX_RESULT_BYTES)
 
     def is_processed(self, request_id: str) -> bool:
@@ -134,6 +137,32 @@ class JobReader:
         except UnreadableAnswerError:
             return Outcomes.uncertain(len(rows), UNREADABLE_ANSWER)
         return outcomes if len(outcomes) == len(rows) else Outcomes.uncertain(len(rows), UNREADABLE_ANSWER)
+
+    def awaited(
+        self, ask: Callable[[], Outcomes | None], rows: int, *, at_most_s: float, before_question: Callable[[], None]
+    ) -> Outcomes:
+        """Ask until there is an answer, and return the outcomes; uncertain if none comes in time, or by an error.
+
+        Args:
+            ask: as `outcomes`.
+            rows: their number.
+            at_most_s: the most seconds to wait.
+            before_question: called before each question; its errors are not caught.
+        """
+        ends, wait_s = time.monotonic() + at_most_s, self._first_wait_s
+        while True:
+            before_question()
+            try:
+                outcomes = ask()
+            except (DestinationError, DestinationUnavailableError):
+                break
+            left_s = ends - time.monotonic()
+            if outcomes is not None:
+                return outcomes
+            if left_s <= 0 or not self._exchange.retries.pause(min(wait_s, left_s)):
+                break
+            wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+        return Outcomes.uncertain(rows, LATER)
 
     def close(self) -> None:
         """End waits and running requests, and close the connections."""

@@ -18,6 +18,12 @@ def _request_rows(options: HttpOptions) -> Iterator[Problem]:
                 yield Problem(name, sentence)
 
 
+def _removal_rows(options: HttpOptions) -> Iterator[Problem]:
+    most = options.most.get("removal_batch_rows")
+    if most is not None and options.removal_batch_rows is None:
+        yield Problem("removal_batch_rows", f"removal_batch_rows must be 1 to {most:,.0f}")
+
+
 @parameter_class
 class HttpOptions(CheckedOptions):
     """The limits on requests, and their retries. A subclass declares what its own options may be: see `CheckedOptions`.
@@ -50,7 +56,7 @@ class HttpOptions(CheckedOptions):
         "max_body_bytes",
     )
     positive: ClassVar[tuple[str, ...]] = ("timeout_s", "max_retry_s", "backoff_s")
-    checks: ClassVar[tuple[OptionCheck, ...]] = (_request_rows,)
+    checks: ClassVar[tuple[OptionCheck, ...]] = (_request_rows, _removal_rows)
 
     batch_rows: int = 1000
     removal_batch_rows: int | None = None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeGuard, TypeVar
 
-from airflow_consent_retl.contract.outcomes import UNREADABLE_ANSWER, Outcome, Outcomes, RowStatus
+from airflow_consent_retl.contract.outcomes import FORGOTTEN, UNREADABLE_ANSWER, Outcome, Outcomes, RowStatus
 
 if TYPE_CHECKING:
     from airflow_consent_retl.destinations.http.client import Answer
@@ -20,7 +20,8 @@ Kind = TypeVar("Kind")
 
 ACCEPTED = Outcome(RowStatus.ACCEPTED)
 NOT_FOUND = Outcome(RowStatus.REJECTED, "not_found")
-_NOT_THERE = {NOT_FOUND, Outcome(RowStatus.REJECTED, "gone")}
+# A person who was forgotten there, and is refused for ever, is not there either.
+_NOT_THERE = {NOT_FOUND, Outcome(RowStatus.REJECTED, "gone"), Outcome(RowStatus.REJECTED, FORGOTTEN)}
 
 
 class SentRows(Protocol):
@@ -91,6 +92,20 @@ def answered_with(status: int) -> Callable[[Answer, SentRows], Outcomes | None]:
 
     def read(answer: Answer, sent: SentRows) -> Outcomes | None:
         return Outcomes.accepted(len(sent)) if answer.status == status else None
+
+    return read
+
+
+def pending_after(status: int, request_id: str) -> Callable[[Answer, SentRows], Outcomes | None]:
+    """Return the reader of answers that say with one status that everything is done later, without a job to ask about.
+
+    Args:
+        status: of a success.
+        request_id: with which the destination asks what became of it.
+    """
+
+    def read(answer: Answer, sent: SentRows) -> Outcomes | None:
+        return Outcomes.pending(len(sent), request_id) if answer.status == status else None
 
     return read
 

@@ -59,6 +59,10 @@ class Retries:
         """End all waits and all retries."""
         self._given_up.set()
 
+    def pause(self, wait_s: float) -> bool:
+        """Wait; return False if it ended before, because all waits end."""
+        return not self._given_up.wait(wait_s)
+
     def run(
         self,
         attempt: Callable[[], T],

@@ -146,9 +146,8 @@ def stored_with_states(
 
 def settled_after(
     batch: Batch,
-    columns: Mapping[int, str],
+    columns: Mapping[int, StateField],
     *,
-    address: str,
     rules: SubscriptionRules,
     cleared: Collection[str],
     states: Callable[[], AddressStates],
@@ -158,8 +157,7 @@ def settled_after(
 
     Args:
         batch: of the load.
-        columns: the fields with states, by subscription.
-        address: the field with the address to which the states belong.
+        columns: the fields with states, by subscription; each has a field with its address.
         rules, cleared, store: see `stored_with_states`.
         states: returns those at the vendor.
 
@@ -168,13 +166,18 @@ def settled_after(
     outcomes, rows = store(batch), batch.rows
     if not columns or not len(outcomes):
         return outcomes
-    texts = {one: texts_of(rows, name) for one, name in columns.items()}
-    ends = {one for one, name in columns.items() if name in cleared}
+    texts = {one: texts_of(rows, field.name) for one, field in columns.items()}
+    addresses = {name: texts_of(rows, name) for name in {field.address for field in columns.values()}}
+    ends = {one for one, field in columns.items() if field.name in cleared}
     wanted = [
-        {one: some[row] for one, some in texts.items() if some[row] is not None or one in ends}
+        [
+            (addresses[columns[one].address][row], one, some[row])
+            for one, some in texts.items()
+            if some[row] is not None or one in ends
+        ]
         for row in range(len(outcomes))
     ]
-    settled = rules.settled_at(texts_of(rows, address), list(outcomes), wanted, states())
+    settled = rules.settled_at(list(outcomes), wanted, states())
     return after_a_change(outcomes, settled)
 
 

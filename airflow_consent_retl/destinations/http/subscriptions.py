@@ -147,24 +147,32 @@ class SubscriptionRules:
 
     def settled_at(
         self,
-        addresses: Sequence[str | None],
         outcomes: Sequence[Outcome],
-        wanted: Sequence[Mapping[int, str | None]],
+        wanted: Sequence[Iterable[tuple[str | None, int, str | None]]],
         states: AddressStates,
     ) -> Outcomes:
-        """Settle the states of the rows that were accepted and have an address, and return the outcomes after it.
+        """Settle the states of the rows that were accepted, and return the outcomes after it.
 
         Args:
-            addresses: of the rows.
             outcomes: of the rows so far.
-            wanted: the states of each row, by subscription; None: see `strictest`.
+            wanted: of each row, an address, a subscription and its state; see `strictest` for None. Without an address,
+                there is nothing to settle.
             states: at the vendor.
         """
+        named = [
+            [(AddressSubscription(address.casefold(), one), state) for address, one, state in some if address]
+            for some in wanted
+        ]
+        # The no of a row that the vendor refused is not sent, and yet no one with its address is subscribed.
+        held = {
+            one
+            for was, some in zip(outcomes, named, strict=True)
+            for one, state in some
+            if was != ACCEPTED and state == self.denied
+        }
         pairs = [
-            [(AddressSubscription(address.casefold(), one), state) for one, state in some.items()]
-            if address and was == ACCEPTED
-            else []
-            for address, was, some in zip(addresses, outcomes, wanted, strict=True)
+            [(one, state) for one, state in some if not (one in held and self.grants(state))] if was == ACCEPTED else []
+            for was, some in zip(outcomes, named, strict=True)
         ]
         return self.settled(outcomes, pairs, known=states.known, write=states.write)
 
@@ -182,12 +190,14 @@ def with_states(outcomes: Sequence[Outcome], states: Sequence[Iterable[Outcome]]
 
     Args:
         outcomes: of the rows.
-        states: the outcomes of each row's states.
+        states: the outcomes of each row's states. A pending one counts only where no other was refused or is unclear.
     """
-    return Outcomes.of(
-        next((one for one in some if one != ACCEPTED), was) if was == ACCEPTED else was
-        for was, some in zip(outcomes, states, strict=True)
-    )
+
+    def after(some: Iterable[Outcome]) -> Outcome:
+        left = [one for one in some if one != ACCEPTED]
+        return min(left, key=lambda one: one.status is RowStatus.PENDING, default=ACCEPTED)
+
+    return Outcomes.of(after(some) if was == ACCEPTED else was for was, some in zip(outcomes, states, strict=True))
 
 
 def after_addresses(

@@ -9,24 +9,26 @@ What the API does, in `klaviyo/openapi@f0a30ba`, `openapi/stable/apis/`, revisio
   unsubscribed from everything, so the load asks who is on the list first;
 - `POST /api/profile-suppression-bulk-create-jobs`: up to 100 addresses. It makes a profile for an unknown address, so
   only those that Klaviyo has are sent;
-- `POST /api/data-privacy-deletion-jobs`: one profile a request, 3 a second, 60 a minute.
-
-Subscribing (`POST /api/profile-subscription-bulk-create-jobs`) is never used: it deletes what a person decided there.
+- `POST /api/data-privacy-deletion-jobs`: one profile a request, 3 a second, 60 a minute;
+- `POST /api/profile-subscription-bulk-create-jobs`: up to 1,000. "This API will remove any `UNSUBSCRIBE`, `SPAM_REPORT`
+  or `USER_SUPPRESSED` suppressions from the provided profiles", so only people without a state there are
+  subscribed. With `historical_import`, they "will bypass double opt-in emails", and each needs a `consented_at`, which
+  "must be in the past"; nothing makes one up.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
 
 from airflow_consent_retl.contract.destination import Batch
-from airflow_consent_retl.destinations.http.account_destination import AccountDestination
 from airflow_consent_retl.destinations.http.bodies import ShapedRows, json_body
+from airflow_consent_retl.destinations.http.channel_destination import ChannelDestination, derived
 from airflow_consent_retl.destinations.http.destination import filled_with_nulls
+from airflow_consent_retl.destinations.http.found_records import FoundRecords
 from airflow_consent_retl.destinations.http.json_api import JSON_API
 from airflow_consent_retl.destinations.http.written_rows import APPLIED_LATER
 from airflow_consent_retl.destinations.klaviyo import VENDOR
@@ -38,9 +40,9 @@ from airflow_consent_retl.destinations.klaviyo.import_jobs import (
     is_fit_key,
     profile_of,
 )
-from airflow_consent_retl.destinations.klaviyo.known_profiles import members_of, profiles_of
+from airflow_consent_retl.destinations.klaviyo.known_profiles import members_of, profiles_by, state_of
 from airflow_consent_retl.destinations.klaviyo.options import WITHDRAWAL_CHOICES, KlaviyoSpec
-from airflow_consent_retl.destinations.klaviyo.removal_requests import removal_of
+from airflow_consent_retl.destinations.klaviyo.removal_requests import change_states, removal_of
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -48,21 +50,21 @@ if TYPE_CHECKING:
     from airflow_consent_retl.contract.outcomes import Outcomes
     from airflow_consent_retl.destinations.http.address import HttpAddress
     from airflow_consent_retl.destinations.http.batch_steps import BatchSteps
-    from airflow_consent_retl.destinations.http.found_records import FoundRecords
+    from airflow_consent_retl.destinations.http.found_records import Record
     from airflow_consent_retl.destinations.http.jobs import Job
     from airflow_consent_retl.destinations.http.purpose import Purpose
     from airflow_consent_retl.destinations.http.vendor import Vendor
 
-# Their jobs cannot be asked about: what they did can.
-_SEEN_LATER = ("unsubscription", "deletion")
 
-
-class KlaviyoDestination(AccountDestination[KlaviyoSpec]):
+class KlaviyoDestination(ChannelDestination[KlaviyoSpec]):
     """Upserts profiles, and takes people back as `on_withdrawal` says.
 
     An import names each refused profile by its place, and the outcomes of rows come from there. A person whom Klaviyo
     does not have counts as removed, and no request makes a profile of one. An unsubscription and a privacy deletion
     have no job to ask about: the load asks again who is still on the list, or still there.
+
+    A field `subscriptions.email.marketing.consent`, or `sms`, is a state: see `ChannelDestination`. Every other field
+    is an attribute.
 
     Args:
         address: of the API.
@@ -75,6 +77,9 @@ class KlaviyoDestination(AccountDestination[KlaviyoSpec]):
     content_type: ClassVar[str] = JSON_API
     write_refusals: ClassVar[Mapping[str, str]] = APPLIED_LATER
     withdrawal_choices: ClassVar[Mapping[str, str]] = WITHDRAWAL_CHOICES
+    seen_later: ClassVar[Collection[str]] = ("unsubscription", "deletion")
+    change_states = staticmethod(change_states)
+    state_of = staticmethod(state_of)
 
     def __init__(self, address: HttpAddress, options: KlaviyoSpec, *, account_id: str) -> None:
         super().__init__(address, options, account=account_id)
@@ -90,49 +95,48 @@ class KlaviyoDestination(AccountDestination[KlaviyoSpec]):
         if load.key_field != self._options.known_by:
             raise ConfigurationError(f"map the model's primary key to `{self._options.known_by}`, or change known_by")
         check_fields(load.schema.names)
+        self.check_states(load)
         return self._import(load.schema, cleared=load.nulls_sent, omitted=load.nulls_omitted)
 
     def found(self, batch: Batch) -> FoundRecords:
         """Return the profiles of people."""
         return self._asked(batch.key, batch.rows)[1]
 
+    def ask(self, steps: BatchSteps, field: str, texts: list[str], found: dict[str, Record]) -> Outcomes:
+        """Fill in the profiles that Klaviyo has, with their subscriptions."""
+        return profiles_by(steps, field, texts, found, with_states=True)
+
     def remove(self, batch: Batch) -> Outcomes:
         """Find the profiles of people, and take them back in the way that the DAG chose."""
         steps, found = self._asked(batch.key, batch.rows)
         records = found.records
-        if self._options.on_withdrawal == "unsubscribe":
-            records = members_of(steps, records, self._options.list_id)
-        elif self._options.on_withdrawal == "suppress":
-            records = [one for one in records if one.get("email")]
+        match self._options.on_withdrawal:
+            case "unsubscribe_channels":
+                return self.end(batch, self._options.ended_channels(), found)
+            case "unsubscribe":
+                records = members_of(steps, records, self._options.list_id)
+            case "suppress":
+                records = [one for one in records if one.get("email")]
         return removal_of(self._options, batch).apply(steps, found, among=records)
 
-    def clear(self, batch: Batch, fields: Sequence[str]) -> Outcomes:
+    def empty(self, batch: Batch, fields: Sequence[str], found: FoundRecords) -> Outcomes:
         """Import the profiles that Klaviyo has with fields that are null."""
 
         def send(there: list[int]) -> Outcomes:
             rows = filled_with_nulls(batch.rows.select([self._options.known_by]).take(pa.array(there)), fields)
-            return self.deliver(Batch(key=_derived(batch.key, "clear"), rows=rows), self._import(rows.schema, fields))
+            return self.deliver(Batch(key=derived(batch.key, "clear"), rows=rows), self._import(rows.schema, fields))
 
-        return self.found(batch).send_for(send)
+        return found.send_for(send)
 
-    def confirm_rows(self, request_id: str, rows: int, read: Callable[[], pa.RecordBatch]) -> Outcomes | None:
-        """Ask about a job; or, where there is none, ask who is still there."""
-        kind = request_id.partition(":")[0]
-        if kind not in _SEEN_LATER:
-            return super().confirm_rows(request_id, rows, read)
-        steps, found = self._asked(_derived(request_id, "seen"), read())
-        left = members_of(steps, found.records, self._options.list_id) if kind == "unsubscription" else found.records
-        return None if left else found.after({})
-
-    def is_processed(self, request_id: str) -> bool:
-        """Ask about a job; where there is none, the load asks who is still there."""
-        return request_id.partition(":")[0] in _SEEN_LATER or super().is_processed(request_id)
+    def left_after(self, kind: str, steps: BatchSteps, found: FoundRecords) -> Collection[Record]:
+        """Return who is still on the list, or still there."""
+        return members_of(steps, found.records, self._options.list_id) if kind == "unsubscription" else found.records
 
     def _import(self, schema: pa.Schema, cleared: Collection[str], omitted: Collection[str] = ()) -> Purpose:
         encoder = ShapedRows(
             schema,
             body=json_body(partial(import_of, self._options.list_id)),
-            shape=partial(profile_of, self._options.known_by),
+            shape=lambda row: profile_of(self._options.known_by, self.without_states(row, "subscriptions")),
             nulls="null" if self._options.nulls == "clear" else "omit",
             cleared=cleared,
             omitted=omitted,
@@ -144,8 +148,5 @@ class KlaviyoDestination(AccountDestination[KlaviyoSpec]):
         known_by, steps = self._options.known_by, self.steps(Batch(key=key, rows=people))
         # A person with another key was never sent.
         keys = [one if is_fit_key(one) else None for one in people.column(known_by).to_pylist()]
-        return steps, profiles_of(steps, keys, known_by=known_by)
-
-
-def _derived(key: str, purpose: str) -> str:
-    return hashlib.sha256(f"{key}:{purpose}".encode()).hexdigest()
+        has_states = bool(self._options.unsubscribes or self.channels_in(self.load.schema.names))
+        return steps, FoundRecords.asked(keys, partial(profiles_by, steps, known_by, with_states=has_states))

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_consent_retl.contract.outcomes import Outcomes
 from airflow_consent_retl.destinations.http.answer_maps import by_pointer, entries, rejected_by
-from airflow_consent_retl.destinations.http.bodies import Row, UnfitRowError
+from airflow_consent_retl.destinations.http.bodies import Row, UnfitRowError, without_place
 from airflow_consent_retl.destinations.http.jobs import Job
-from airflow_consent_retl.destinations.http.json_api import attributes_of, document_of, next_page, resource_id
+from airflow_consent_retl.destinations.http.json_api import attributes_of, document_of, is_over, next_page, resource_id
 from airflow_consent_retl.destinations.http.responses import (
     ACCEPTED,
     SentRows,
@@ -24,6 +24,7 @@ from airflow_consent_retl.destinations.http.responses import (
     is_integer,
     json_object,
 )
+from airflow_consent_retl.destinations.klaviyo.options import CHANNELS
 from airflow_consent_retl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -37,23 +38,20 @@ _LOCATION = frozenset(
 )
 
 
+_STATES = frozenset(name for one in CHANNELS for name in (one.state, one.consented_at))
+
+
 def check_fields(names: Collection[str]) -> None:
     """Check that each field has a place in a profile.
 
     Raises:
         ConfigurationError: one has none.
     """
-    wrong = [
-        name
-        for name in names
-        if name not in _TEXTS
-        and not (name.startswith("location.") and name.removeprefix("location.") in _LOCATION)
-        and not (name.startswith("properties.") and len(name) > len("properties."))
-    ]
+    wrong = without_place(names, {*_TEXTS, *_STATES}, {"location": _LOCATION, "properties": None})
     if wrong:
         raise ConfigurationError(
-            f"Klaviyo's import has no attribute {', '.join(wrong)}: a field of your own is `properties.name`. It takes "
-            "no subscription state: an answer to a category can be a property, for the account's own rules"
+            f"Klaviyo's import has no attribute {', '.join(wrong)}: a field of your own is `properties.name`, and the "
+            f"states of subscriptions are {', '.join(sorted(_STATES))}"
         )
 
 
@@ -79,15 +77,6 @@ def import_of(list_id: str | None, profiles: Sequence[Any]) -> dict[str, Any]:
     """Return the document of an import."""
     lists = None if list_id is None else [{"type": "list", "id": list_id}]
     return document_of("profile-bulk-import-job", {"profiles": {"data": list(profiles)}}, lists=lists)
-
-
-def _is_over(answer: Answer) -> bool:
-    match attributes_of(answer).get("status"):
-        case "queued" | "processing":
-            return False
-        case "complete" | "cancelled":
-            return True
-    raise UnreadableAnswerError
 
 
 def _errors(job_id: str, status: Answer) -> str | None:
@@ -122,6 +111,7 @@ def _suppressed(status: Answer, _: Sequence[Answer], rows: SentRows) -> Outcomes
     return Outcomes.accepted(len(rows))
 
 
+_is_over = partial(is_over, running={"queued", "processing"}, ended={"complete", "cancelled"})
 _job = partial(Job, id_of=resource_id, is_over=_is_over, next_page=next_page)
 IMPORT = _job(name="import", status=lambda job: f"/api/profile-bulk-import-jobs/{job}", results=_errors, read=_imported)
 SUPPRESSION = _job(

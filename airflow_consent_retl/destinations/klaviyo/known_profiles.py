@@ -1,36 +1,34 @@
-"""The profiles that Klaviyo has of people, and who of them is on a list.
+"""The profiles that Klaviyo has of people, with their subscriptions, and who of them is on a list.
 
 `klaviyo/openapi@f0a30ba`, revision 2026-07-15, read 2026-11-29: `openapi/stable/apis/get_profiles.json` and
 `get_profiles_for_list.json`: filters with `any`, and at most 100 profiles a page. They are in the address, which no log
 of this package shows.
+
+The states are `NEVER_SUBSCRIBED`, `SUBSCRIBED` and `UNSUBSCRIBED`
+(https://developers.klaviyo.com/en/docs/collect_email_and_sms_consent_via_api, read 2026-11-30; the specification names
+no words). A suppressed profile keeps its state.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING
 
-from airflow_consent_retl.contract.outcomes import Outcomes
-from airflow_consent_retl.destinations.http.found_records import FoundRecords, Record
-from airflow_consent_retl.destinations.http.json_api import next_page, resources
-from airflow_consent_retl.destinations.http.responses import ACCEPTED, UnreadableAnswerError, of_document
-from airflow_consent_retl.destinations.http.text_values import folded
+from airflow_consent_retl.destinations.http.answer_maps import value_at
+from airflow_consent_retl.destinations.http.found_records import Record
+from airflow_consent_retl.destinations.http.json_api import asked_with_any
+from airflow_consent_retl.destinations.http.responses import ACCEPTED
+from airflow_consent_retl.destinations.http.subscriptions import NO_STATE
+from airflow_consent_retl.destinations.klaviyo.options import KlaviyoSpec
 from airflow_consent_retl.errors import DestinationError
 
 if TYPE_CHECKING:
+    from airflow_consent_retl.contract.outcomes import Outcome, Outcomes
     from airflow_consent_retl.destinations.http.batch_steps import BatchSteps
-    from airflow_consent_retl.destinations.http.client import Answer
-    from airflow_consent_retl.destinations.http.responses import SentRows
+    from airflow_consent_retl.destinations.http.channel_options import Channel
 
-_KEYS_IN_A_FILTER = 50
-
-
-def profiles_of(steps: BatchSteps, keys: Sequence[str | None], *, known_by: str) -> FoundRecords:
-    """Return the profiles that Klaviyo has of people."""
-    return FoundRecords.asked(keys, partial(_asked, steps, "find", "/api/profiles", known_by))
+_KEYS_IN_A_FILTER, _ALL = 50, "/api/profiles"
+Found = dict[str, Record]
 
 
 def members_of(steps: BatchSteps, people: Sequence[Record], list_id: str | None) -> list[Record]:
@@ -41,32 +39,33 @@ def members_of(steps: BatchSteps, people: Sequence[Record], list_id: str | None)
     """
     emails = list(dict.fromkeys(str(one["email"]) for one in people if one.get("email")))
     on_list: dict[str, Record] = {}
-    asked = _asked(steps, "members", f"/api/lists/{list_id}/profiles", "email", emails, on_list)
+    asked = profiles_by(steps, "email", emails, on_list, path=f"/api/lists/{list_id}/profiles")
     if any(one != ACCEPTED for one in asked):
         # INVARIANT: an unsubscription of a person who is not on the list would be from everything.
         raise DestinationError("Klaviyo does not say clearly who is on the list: no one was unsubscribed")
     return [one for one in people if one.get("email") in on_list]
 
 
-def _asked(
-    steps: BatchSteps, name: str, path: str, field: str, values: Sequence[str], found: dict[str, Record]
+def profiles_by(
+    steps: BatchSteps, field: str, values: Sequence[str], found: Found, *, path: str = _ALL, with_states: bool = False
 ) -> Outcomes:
     """Fill in the profiles with these values by value, and return the outcome of each question."""
-    fields = quote("email,external_id,phone_number", safe="")
-    keys = {folded(value, field): value for value in values}
+    states = {"additional-fields[profile]": "subscriptions"} if with_states else {}
+    query = {"fields[profile]": ",".join(["email", "external_id", "phone_number", *states.values()]), **states}
+    return asked_with_any(steps, path, field, values, found, most=_KEYS_IN_A_FILTER, page_rows=100, query=query)
 
-    def endpoint(some: Sequence[str]) -> str:
-        condition = quote(f"any({field},{json.dumps(some, ensure_ascii=False)})", safe="")
-        return f"{path}?filter={condition}&fields%5Bprofile%5D={fields}&page%5Bsize%5D=100"
 
-    def read(answer: Answer, sent: SentRows) -> Outcomes | None:
-        def of_page(_: dict[str, Any]) -> Outcomes:
-            if next_page(answer) is not None:
-                raise UnreadableAnswerError
-            named = {folded(one.get(field), field): one for one in resources(answer)}
-            found.update({keys[value]: one for value, one in named.items() if value in keys})
-            return Outcomes.accepted(len(sent))
+def state_of(record: Record, channel: Channel) -> Outcome | str:
+    """Return the state of a channel: empty only if Klaviyo certainly has none, and `UNSUBSCRIBED` if it is suppressed.
 
-        return of_document(answer, sent, of_page)
-
-    return steps.ask(name, endpoint, values, read, most=_KEYS_IN_A_FILTER)
+    Only e-mail has suppressions. Anything that cannot be read as one of these is a doubt.
+    """
+    match value_at(record, channel.place):
+        case {"consent": "SUBSCRIBED" | "UNSUBSCRIBED" as state}:
+            return str(state)
+        case {"consent": "NEVER_SUBSCRIBED"} if channel.name == "sms":
+            return ""
+        case {"consent": "NEVER_SUBSCRIBED", "suppression": [*some], "list_suppressions": [*others], **more}:
+            is_open = more.get("can_receive_email_marketing") is True and not some and not others
+            return "" if is_open else KlaviyoSpec.denied
+    return NO_STATE

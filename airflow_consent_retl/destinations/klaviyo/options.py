@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from airflow_consent_retl.contract.parameter_class import parameter_class
 from airflow_consent_retl.contract.spec import DestinationSpec
-from airflow_consent_retl.destinations.http.options import HttpOptions
+from airflow_consent_retl.destinations.http.channel_options import UNSUBSCRIBE_CHANNELS, Channel, ChannelOptions
 from airflow_consent_retl.destinations.klaviyo import VENDOR
 from airflow_consent_retl.errors import Problem
 
@@ -15,16 +15,20 @@ if TYPE_CHECKING:
     from airflow_consent_retl.contract.checked_options import OptionCheck
     from airflow_consent_retl.destinations.klaviyo.destination import KlaviyoDestination
 
-MOST_ROWS, MOST_REMOVALS, MOST_BYTES = 10_000, 100, 5_000_000
+MOST_ROWS, MOST_REMOVALS, MOST_SUBSCRIBED, MOST_BYTES = 10_000, 100, 1000, 5_000_000
+CHANNELS = (
+    Channel("email", "email", "subscriptions.email.marketing"),
+    Channel("sms", "phone_number", "subscriptions.sms.marketing"),
+)
 KlaviyoId = Literal["external_id", "email", "phone_number"]
-KlaviyoWithdrawal = Literal["leave_list", "unsubscribe", "suppress", "privacy_delete"]
+KlaviyoWithdrawal = Literal["leave_list", "unsubscribe", "unsubscribe_channels", "suppress", "privacy_delete"]
 WITHDRAWAL_CHOICES: dict[str, str] = {
     "leave_list": "The profile leaves the list, and nothing else changes.",
     "unsubscribe": "The profile is unsubscribed from the list's e-mail, if it is on the list; the profile stays.",
+    UNSUBSCRIBE_CHANNELS: "The profile is unsubscribed from the channels that the load names; the profile stays.",
     "suppress": "The profile's e-mail address gets no e-mail marketing any more; the profile stays.",
     "privacy_delete": "Klaviyo deletes the profile and its history for good, as its privacy deletion.",
 }
-_ID = r"[A-Za-z0-9]{1,40}"
 
 
 def _needs_list(options: KlaviyoSpec) -> Iterator[Problem]:
@@ -36,14 +40,11 @@ def _needs_list(options: KlaviyoSpec) -> Iterator[Problem]:
         )
 
 
-def _removal_rows(options: KlaviyoSpec) -> Iterator[Problem]:
-    if options.removal_batch_rows is None:
-        yield Problem("removal_batch_rows", f"removal_batch_rows must be 1 to {MOST_REMOVALS}")
-
-
 @parameter_class
-class KlaviyoSpec(HttpOptions, DestinationSpec):
-    """The connection, the account, the form of profiles and removals; the other options are in `HttpOptions`.
+class KlaviyoSpec(ChannelOptions, DestinationSpec):
+    """The connection, the account, the form of profiles and removals.
+
+    The other options are in `ChannelOptions` and `HttpOptions`. The channels are `email` and `sms`.
 
     Args:
         account_id: the id of the Klaviyo account, for the ledger: its key names no account.
@@ -64,6 +65,7 @@ class KlaviyoSpec(HttpOptions, DestinationSpec):
     """
 
     templated: ClassVar[tuple[str, ...]] = ("conn_id", "account_id", "list_id")
+    channels: ClassVar[tuple[Channel, ...]] = CHANNELS
     internal: ClassVar[frozenset[str]] = frozenset({"backoff_s"})
     counts: ClassVar[tuple[str, ...]] = ("requests_per_s", "requests_per_minute")
     most: ClassVar[Mapping[str, float]] = {
@@ -75,9 +77,11 @@ class KlaviyoSpec(HttpOptions, DestinationSpec):
         "known_by": get_args(KlaviyoId),
         "nulls": ("clear", "keep"),
     }
-    patterns: ClassVar[Mapping[str, tuple[str, str]]] = {"list_id": (_ID, "the id of a list, such as `Y6nRLr`")}
+    patterns: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "list_id": (r"[A-Za-z0-9]{1,40}", "the id of a list, such as `Y6nRLr`")
+    }
     withdrawals: ClassVar[Mapping[str, str]] = WITHDRAWAL_CHOICES
-    checks: ClassVar[tuple[OptionCheck, ...]] = (_removal_rows, _needs_list)
+    checks: ClassVar[tuple[OptionCheck, ...]] = (_needs_list,)
 
     account_id: str
     conn_id: str = "consentklaviyo_default"

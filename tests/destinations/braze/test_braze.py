@@ -321,7 +321,7 @@ def test_a_refusal_of_a_whole_request_rejects_its_rows_and_quotes_none(braze: Br
     assert [(str(outcome.status), outcome.code) for outcome in outcomes] == [("rejected", "http_400")]
 
 
-GONE = people({"external_id": "ann"}, {"external_id": "nobody"})
+GONE = people({"external_id": "ann"}, {"external_id": "stranger"})
 
 
 def users(braze: Braze) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from destinations.declared.acme import ACME, page_names
 
+from airflow_consent_retl.destinations.customerio.customerio_requests import customerio
 from airflow_consent_retl.destinations.declared import (
     ApiKey,
     ById,
@@ -42,6 +43,30 @@ def declared(**parts: Any) -> DestinationDeclaration:
 
 def removal(**parts: Any) -> dict[str, DeclaredRemoval]:
     return {"delete": DeclaredRemoval("gone", replace(DELETE.request, **parts))}
+
+
+def test_requests_have_what_the_declaration_says_where_they_say_nothing() -> None:
+    people, one = each_row(field("id")), DeclaredRequest(path="/people/{id}", method="DELETE")
+    own = DeclaredRequest(path="/out", body=people, rows=5, max_body_bytes=7, answer=StatusOnly())
+    removals = {"delete": DeclaredRemoval("gone", one), "leave": DeclaredRemoval("left", own)}
+    send = DeclaredRequest(path="/people", body=people)
+
+    made = declared(send=send, on_withdrawal=removals, rows=10, max_body_bytes=99, answer=ERRORS)
+
+    requests = dict(made.requests())
+    assert requests["send"] == replace(send, rows=10, max_body_bytes=99, answer=ERRORS)
+    # A request with one row is no smaller because of the others.
+    assert requests["on_withdrawal.delete.request"] == replace(one, answer=ERRORS)
+    assert (requests["on_withdrawal.delete.request"].most_rows, requests["on_withdrawal.leave.request"]) == (1, own)
+
+
+def test_a_request_without_an_answer_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"an answer is read by one of .* @ \$\.send\.answer"):
+        declared(send=replace(SEND, answer=None))
+
+
+def test_a_vendor_has_its_own_name() -> None:
+    assert replace(customerio("id", in_segment=False), name="").name == "Customer.io"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import json
 import pickle
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -258,6 +259,27 @@ def test_a_load_defers_to_the_trigger_and_resumes_when_it_fires(
     assert len(server.of("/imports")) == 1
     with pytest.raises(DestinationUnavailableError, match="did not process all requests"):
         load().resume({}, {"processed": False, "refused": False, "open": 1})
+
+
+def test_a_request_that_only_the_load_sees_unprocessed_is_waited_for_until_the_time_is_up(
+    tmp_path: Path, crm: BulkCrm, server: VendorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load, processed = deferring(tmp_path, monkeypatch), {"processed": True, "refused": False, "open": 0}
+    with pytest.raises(TaskDeferred) as first:
+        load().execute({})
+    waits = dict(first.value.kwargs or {})["waits"]
+    crm.left = {"job-1": 1_000_000}
+
+    with pytest.raises(TaskDeferred) as second:
+        load().resume({}, processed, waits=waits)
+    over = {**waits, "until": datetime.now(UTC).isoformat()}
+    with pytest.raises(DestinationUnavailableError, match="still processes 1 requests: the next try asks again"):
+        load().resume({}, processed, waits=over)
+
+    # The time is not begun anew, unless there is another request.
+    assert dict(second.value.kwargs or {})["waits"] == waits
+    with pytest.raises(TaskDeferred):
+        load().resume({}, processed, waits={**over, "request_ids": ["import:job-0"]})
 
 
 def test_a_worker_waits_itself_where_the_triggerer_cannot_import_the_destination(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from airflow.sdk import Connection
 from support.klaviyo_server import Klaviyo
 from support.loading import load_of
 from support.vendor_server import Asked, Reply
@@ -22,17 +20,6 @@ ACCEPTED = RowStatus.ACCEPTED
 ANN = {"external_id": "ann", "email": "ann@x.org"}
 BOB = {"external_id": "bob", "email": "bob@x.org"}
 EVE = {"external_id": "eve", "email": "eve@x.org"}
-
-
-@pytest.fixture
-def klaviyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[Klaviyo]:
-    with Klaviyo().serving() as server:
-        extra = json.dumps({"allow_private": True})
-        connection = Connection(
-            conn_id="k", conn_type="consentklaviyo", host=server.url, password=server.token, extra=extra
-        )
-        monkeypatch.setenv("AIRFLOW_CONN_CONSENTKLAVIYO_DEFAULT", connection.as_json())
-        yield server
 
 
 def spec(**given: Any) -> KlaviyoSpec:
@@ -161,7 +148,7 @@ def test_a_withdrawn_field_is_emptied_and_no_profile_is_made(klaviyo: Klaviyo) -
     rows = table([{**ANN, "properties.plan": "gold"}, {**BOB, "properties.plan": "tin"}])
     sent(rows)
     destination = opened(rows)
-    people = table([{"external_id": "ann"}, {"external_id": "nobody"}])
+    people = table([{"external_id": "ann"}, {"external_id": "stranger"}])
 
     outcomes = destination.clear(Batch(key="2" * 64, rows=people), ["properties.plan", "email"])
     statuses = [outcome.status for outcome in settled(destination, outcomes, people)]
