@@ -17,7 +17,7 @@ _LEAST_NUMBER = int(np.iinfo(np.int64).min)
 class NumberTable:
     """Different numbers by position.
 
-    Memory: 4 to 8 bytes for each number from the lowest to the highest, and half as much again while it grows.
+    Memory: 4 to 5 bytes for each number from the lowest to the highest, and as much again while it grows.
 
     Args:
         most: how many numbers there may be from the lowest to the highest, at most 2³¹.
@@ -73,8 +73,9 @@ class NumberTable:
         if last - first >= self._most:
             return False
         if first < self._base or last >= self._base + size:
-            # Twice as much at least, on the side that grows: few copies, in whichever order the numbers come.
-            grown = np.full(min(max(2 * size, last - first + 1, _LEAST_ENTRIES), self._most), _FREE, np.int32)
+            # A quarter more at least, on the side that grows: few copies, in whichever order the numbers come.
+            entries = max(size + size // 4, last - first + 1, _LEAST_ENTRIES)
+            grown = np.full(min(entries, self._most), _FREE, np.int32)
             base = max(last - len(grown) + 1, _LEAST_NUMBER) if size and first < self._base else first
             if size:
                 old = self._entries[self._lowest - self._base : self._highest - self._base + 1]
