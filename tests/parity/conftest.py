@@ -19,9 +19,9 @@ __all__ = ["postgres"]
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Let `make test` compare each case in one warehouse, and `make test-long` in the others."""
+    """Let `make test` compare each case in one warehouse, first in PostgreSQL, and `make test-long` in the others."""
     if "warehouse" in getattr(getattr(item, "callspec", None), "params", ()):
-        item.add_marker(pytest.mark.diagonal("warehouse"))
+        item.add_marker(pytest.mark.diagonal("warehouse", first="postgres"))
 
 
 @pytest.fixture(scope="session")
