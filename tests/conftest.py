@@ -23,6 +23,7 @@ pytest_plugins = [
     "support.bigquery_server",
     "support.browser",
     "support.long_tests",
+    "support.shared_servers",
     "support.process_groups",
 ]
 
