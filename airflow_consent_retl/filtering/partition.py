@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.storage.manifest import Part
 
 ROW_GROUP_ROWS = 32_768
-_BUFFER_BYTES = 24 << 20
+_BUFFER_BYTES = 21 << 20
 # Arrow's texts can be this long together, which only batches of very wide rows reach.
 _MOST_BYTES = 1 << 30
 # So many rows are copied at once to be written, or those of one group that has more.
@@ -32,7 +32,7 @@ _DIRECT_ROWS = 8_192
 # continues in a further part.
 _OPEN_FILES = 128
 # What waits in memory for all open files together.
-_FILES_BYTES, _FILE_BYTES = 8 << 20, 256 << 10
+_FILES_BYTES, _FILE_BYTES = 4 << 20, 256 << 10
 
 
 @dataclass(slots=True)
