@@ -324,6 +324,24 @@ def test_rows_keep_their_order_over_many_batches() -> None:
     assert found == [(value + 1,) for value in values]
 
 
+def test_each_of_many_documents_has_its_own_token() -> None:
+    # So many in one batch are read by two threads. Some are left to the law: no JSON, or a key that occurs twice.
+    texts = ['{"k": true}', '{"k": false}', '{"k": true,}', '{"k": true, "k": false}', "no JSON", None, '{"j": true}']
+    signals = [ConsentObjectKey("x", ("a", "k"))]
+    rows = pa.record_batch({"x": [None if text is None else f'{{"a": {text}}}' for text in _many(texts, 40_001)]})
+
+    with reader_of(signals) as reader:
+        found = by_engine(reader, rows)
+
+    tokens = by_law(signals, pa.record_batch({"x": rows.column("x").slice(0, len(texts))}))
+    assert len(set(tokens)) > 3
+    assert found == _many(tokens, 40_001)
+
+
+def _many(values: list[Any], count: int) -> list[Any]:
+    return (values * (count // len(values) + 1))[:count]
+
+
 def test_as_many_signatures_as_fit_into_64_bits_are_distinguished() -> None:
     # 15 alphabets of 16 tokens each: 2**60 signatures.
     signals = [Literals(f"x{number}", granted=list(range(14))) for number in range(15)]
