@@ -38,10 +38,11 @@ class PeopleByNumber:
         self._people += len(ids) if added else 0
         return added
 
-    def ids(self) -> pa.Array:
-        """Return all ids in the order of their positions."""
-        numbers = self._table.numbers()
-        return pa.array(numbers.view(np.uint64) if pa.types.is_uint64(self._id_type) else numbers).cast(self._id_type)
+    def ids(self) -> Iterator[pa.Array]:
+        """Yield all ids in the order of their positions."""
+        for numbers in self._table.numbers():
+            found = pa.array(numbers.view(np.uint64) if pa.types.is_uint64(self._id_type) else numbers)
+            yield found.cast(self._id_type)
 
     def denials(self, answers: Iterator[pa.RecordBatch]) -> Denials:
         """Return what the answers deny: batches of `answers_schema`."""

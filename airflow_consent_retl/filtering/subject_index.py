@@ -94,11 +94,17 @@ class SubjectIndex:
         start = 0
         for chunk in ids:
             if self._by_number is not None and not self._by_number.add(chunk, start):
-                self._in_parts.add(self._by_number.ids(), 0)
+                self._fill_parts(self._by_number)
                 self._by_number = None
             if self._by_number is None:
                 self._in_parts.add(chunk, start)
             start += len(chunk)
+
+    def _fill_parts(self, people: PeopleByNumber) -> None:
+        start = 0
+        for ids in people.ids():
+            self._in_parts.add(ids, start)
+            start += len(ids)
 
     def __enter__(self) -> Self:
         return self

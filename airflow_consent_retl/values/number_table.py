@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _FREE = -1
-_LEAST_ENTRIES = 1 << 10
+_LEAST_ENTRIES, _AT_A_TIME = 1 << 10, 1 << 17
 _LEAST_NUMBER = int(np.iinfo(np.int64).min)
 
 
@@ -55,12 +56,15 @@ class NumberTable:
         found[places > last] = _FREE
         return found
 
-    def numbers(self) -> NDArray[np.int64]:
-        """Return all numbers in the order of their positions, which begin at 0."""
-        places = np.flatnonzero(self._entries != _FREE)
-        ordered = np.empty(len(places), np.int64)
-        ordered[self._entries[places]] = places + self._base
-        return ordered
+    def numbers(self) -> Iterator[NDArray[np.int64]]:
+        """Yield all numbers in the order of their positions, which begin at 0, some at a time."""
+        ordered = np.empty(int(self._entries.max(initial=_FREE)) + 1, np.int32)
+        for start in range(0, len(self._entries), _AT_A_TIME):
+            entries = self._entries[start : start + _AT_A_TIME]
+            places = np.flatnonzero(entries != _FREE)
+            ordered[entries[places]] = places + start
+        for start in range(0, len(ordered), _AT_A_TIME):
+            yield ordered[start : start + _AT_A_TIME] + np.int64(self._base)
 
     def _places(self, numbers: NDArray[np.int64]) -> NDArray[np.uint64]:
         # Without a sign a number below the lowest is beyond the end, whatever overflows.

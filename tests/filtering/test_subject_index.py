@@ -124,6 +124,20 @@ def test_millions_of_people_and_answers_need_some_mebibytes(step: int) -> None:
     assert grown_mib < 60
 
 
+def test_ids_of_which_the_last_one_repeats_or_is_far_away_are_all_compared() -> None:
+    for last in (7, 10**15):
+        people = [pa.array(np.arange(200_000)), pa.array([last])]
+        answered = pa.array([*range(100_000), last] if last != 7 else range(100_000))
+        answer = ConsentAnswers(answered, {"crm": np.full(len(answered), PERMITTED, np.int16)})
+
+        with SubjectIndex(people, pa.int64(), people=200_001) as index:
+            found = index.not_permitted(iter([answer]), "crm")
+
+        assert {cause: places.tolist() for cause, places in found.items()} == {
+            RemovalCause.LEFT_MODEL: list(range(100_000, 200_000))
+        }
+
+
 def test_ids_of_any_width_are_asked_about_once() -> None:
     asked = []
 

@@ -30,7 +30,7 @@ def test_numbers_are_found_at_their_positions(origin: int, chunks: list[list[int
 
     asked = [*plain, *far, origin, *(origin + offset for offset in range(41))]
     assert table.positions(np.array(asked, np.int64)).tolist() == [plain.get(number, -1) for number in asked]
-    assert table.numbers().tolist() == list(plain)
+    assert [number for some in table.numbers() for number in some.tolist()] == list(plain)
 
 
 @pytest.mark.parametrize(("first", "then"), [(0, _MOST), (0, -_MOST), (_LOWEST, _HIGHEST), (_HIGHEST, _LOWEST)])
@@ -42,6 +42,15 @@ def test_numbers_that_are_too_far_apart_are_not_added(first: int, then: int) -> 
 
     assert table.positions(np.array([first, then], np.int64)).tolist() == [0, -1]
     assert table.add(np.array([first + 1 if first < _HIGHEST else first - 1], np.int64), 1)
+
+
+def test_many_numbers_come_in_the_order_of_their_positions() -> None:
+    table = NumberTable(1 << 20)
+    numbers = np.random.default_rng(1).permutation(300_000) - 7
+
+    assert table.add(numbers, 0)
+
+    assert np.concatenate([*table.numbers()]).tolist() == numbers.tolist()
 
 
 def test_a_table_may_be_full() -> None:
