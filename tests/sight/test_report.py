@@ -210,7 +210,8 @@ def test_runs_are_summed_up_without_having_all_of_them_in_memory() -> None:
         tracemalloc.stop()
         return peak
 
-    assert peak_of(10_000) < 1.5 * peak_of(1_000)
+    # 9,000 runs in memory have 14 MB. Other threads of this process may allocate some kilobytes meanwhile.
+    assert peak_of(10_000) < peak_of(1_000) + 500_000
 
 
 @pytest.mark.parametrize(
