@@ -100,7 +100,7 @@ def run_filter(rows: int, records: Path, way: str) -> None:
                 if way == "plain":
                     run.write(decided, Folder.local(f"{target}/out"), KEY)
                     return
-                recorder = DecisionRecorder(stream, RECORDS, decided, LOG)
+                recorder = DecisionRecorder(stream, RECORDS, decided, LOG, Folder.local)
                 with SortedPeople(recorder) as people:
 
                     def add(ids: pa.Array, numbers: np.ndarray) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -111,8 +112,9 @@ class DecidedSignatures:
         for (subject, tokens), rows in zip(self._keys, self.rows.tolist(), strict=True):
             yield subject, tokens, rows
 
+    @cached_property
     def table(self) -> list[SignatureRow]:
-        """Return the table of signatures for the decision log."""
+        """The table of signatures for the decision log."""
         # Many signatures share a few decisions.
         answers = {id(answer): answer for decision in self.decisions for answer in decision.decisions.values()}
         denied = {

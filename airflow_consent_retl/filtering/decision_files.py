@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.filtering.decision_records import DecidedPeople, NewState
 from airflow_consent_retl.storage.records.decided_state import CLASS_MASK, StateWriter, changes, read_state
 from airflow_consent_retl.storage.records.documents import DecidedStateFile
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from airflow_consent_retl.filtering.decision_records import DecisionRecorder
+    from airflow_consent_retl.filtering.files import Record
     from airflow_consent_retl.storage.folder import Folder
     from airflow_consent_retl.storage.records.documents import DecisionClass, DecisionRecords
     from airflow_consent_retl.storage.records.sorted_rows import SubjectRows
@@ -33,9 +35,19 @@ class SortedPeople(DecidedPeople):
 
     Args:
         recorder: of the run.
+        content_sha256: the digest of the run's content: a run before with the same one decided the same about everyone.
+        read_rows: passes all rows to a function, for a run whose rows were not passed to `add`; None: they were.
     """
 
-    def __init__(self, recorder: DecisionRecorder) -> None:
+    def __init__(
+        self,
+        recorder: DecisionRecorder,
+        *,
+        content_sha256: str = "",
+        read_rows: Callable[[Record], None] | None = None,
+    ) -> None:
+        self._content_sha256 = content_sha256
+        self._read_rows = read_rows
         self._key = recorder.key
         self._folder: Folder = recorder.folder
         self._log = recorder.log
@@ -57,6 +69,11 @@ class SortedPeople(DecidedPeople):
         name: str,
     ) -> NewState:
         """Compare the sorted numbers with those of the run before."""
+        if (kept := self._kept(last, name)) is not None:
+            return NewState(kept.people, {"state": kept})
+        if self._read_rows is not None:
+            read_rows, self._read_rows = self._read_rows, None
+            read_rows(self.add)
         self._wait()
         state = StateWriter(self._folder, f"{name}-state.numbers")
         people = 0
@@ -79,6 +96,21 @@ class SortedPeople(DecidedPeople):
         """Delete the file."""
         if last.state is not None:
             self._folder.remove_file(last.state.file)
+
+    def _kept(self, last: DecisionRecords | None, name: str) -> DecidedStateFile | None:
+        """Return the state of the run before under the new name, if it is this run's too."""
+        state = None if last is None else last.state
+        if self._read_rows is None or last is None or state is None or last.content_sha256 != self._content_sha256:
+            return None
+        kept = state.model_copy(update={"file": f"{name}-state.numbers"})
+        try:
+            self._folder.link(kept.file, self._folder, state.file)
+            self._folder.verify(kept.part)
+        except (OSError, RefusedError):
+            # The whole comparison says what is wrong with it.
+            self._folder.remove_file(kept.file)
+            return None
+        return kept
 
     def _before(self, last: DecisionRecords | None) -> Iterator[NDArray[np.uint64]]:
         state = None if last is None else last.state

@@ -7,7 +7,7 @@ finds the differences by comparing sorted numbers, without an id.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from airflow_consent_retl.errors import SyncBusyError
+from airflow_consent_retl.errors import ConfigurationError, SyncBusyError
 from airflow_consent_retl.filtering.decision_classes import classes_of, joined
 from airflow_consent_retl.storage.records.decided_state import MAX_CLASSES
 from airflow_consent_retl.storage.records.documents import DecisionClass, DecisionRecords
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.filtering.decided import DecidedSignatures
     from airflow_consent_retl.progress import TaskLog
+    from airflow_consent_retl.storage.folder import Folder
     from airflow_consent_retl.storage.manifest import PermittedManifest, SourceSize
     from airflow_consent_retl.storage.records.stream import RecordStream
     from airflow_consent_retl.storage.records.subjects import RecordKey
@@ -47,12 +48,19 @@ class DecidedRun:
     policy_source: str
     snapshot_sha256: str
     rows_read: int
+    permitted: str = ""
+    content_sha256: str = ""
     source_sizes: tuple[SourceSize, ...] = ()
     consent: Mapping[str, Any] | None = None
 
 
-def decided_run(permitted: PermittedManifest) -> DecidedRun:
-    """Return what a permitted set says about its whole run."""
+def decided_run(permitted: PermittedManifest, uri: str) -> DecidedRun:
+    """Return what a permitted set says about its whole run.
+
+    Args:
+        permitted: its manifest.
+        uri: of its folder.
+    """
     return DecidedRun(
         model=permitted.model,
         destinations=tuple(sorted(permitted.destinations)),
@@ -62,6 +70,8 @@ def decided_run(permitted: PermittedManifest) -> DecidedRun:
         policy_source=permitted.policy_source,
         snapshot_sha256=permitted.snapshot_sha256,
         rows_read=permitted.rows_read,
+        permitted=uri if permitted.content_sha256 else "",
+        content_sha256=permitted.content_sha256,
         source_sizes=permitted.source_sizes,
         consent=permitted.consent,
     )
@@ -119,16 +129,38 @@ class DecisionRecorder:
         key: of the subjects.
         decided: the decisions of the run.
         log: the task's.
+        open_folder: opens the folder at a URI.
     """
 
     def __init__(
-        self, stream: RecordStream[DecisionRecords], key: RecordKey, decided: DecidedSignatures, log: TaskLog
+        self,
+        stream: RecordStream[DecisionRecords],
+        key: RecordKey,
+        decided: DecidedSignatures,
+        log: TaskLog,
+        open_folder: Callable[[str], Folder],
     ) -> None:
+        self._open_folder = open_folder
         self.key = key
         self.classes, self.numbers = classes_of(decided.decisions)
         self.folder = stream.folder
         self.log = log
         self._stream = stream
+
+    def former(self, content_sha256: str) -> Folder | None:
+        """Return the folder of the run before, if its permitted set had the same content.
+
+        Raises:
+            RefusedError: the records were changed.
+        """
+        newest = self._stream.newest()
+        if newest is None or newest.document.content_sha256 != content_sha256:
+            return None
+        try:
+            return self._open_folder(newest.document.permitted)
+        except ConfigurationError:
+            # The workspace was in another storage then.
+            return None
 
     def publish(self, run: DecidedRun, people: DecidedPeople) -> None:
         """Write the changes and what is decided now, and then the document that makes them visible.

@@ -8,6 +8,7 @@ same numbers.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sys
 from collections import deque
@@ -18,9 +19,11 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
+from airflow_consent_retl import __version__
 from airflow_consent_retl.consent import (
     CLUSTER,
     NOTHING_SAID,
@@ -184,6 +187,43 @@ class SnapshotFilter:
             batches = read_ahead(self._read(None, _FILTERING_ROWS), reading)
             return self._write(decided, batches, folder, key, progress, record, writing)
 
+    def content_sha256(self, decided: DecidedSignatures, key_id: str) -> str:
+        """Return a hex digest of all that decides what `write` writes, after `decide`.
+
+        Two runs with the same digest have the same rows in the same order, and decided the same about each of them.
+
+        Args:
+            decided: the result of `decide`.
+            key_id: of the decision log's key.
+        """
+        snapshot = self._snapshot
+        content = [
+            __version__,
+            key_id,
+            snapshot.primary_key,
+            self._links is not None,
+            [(part.sha256, part.rows) for part in snapshot.parts],
+            self._row_codes.sha256,
+            self.plan.destinations,
+            decided.recipients,
+        ]
+        sha256, encode = hashlib.sha256(), msgspec.json.Encoder().encode
+        sha256.update(encode(content))
+        for line in zip(decided.codes.tolist(), decided.groups.tolist(), decided.table, strict=True):
+            sha256.update(encode(line))
+        return sha256.hexdigest()
+
+    def read_again(self, decided: DecidedSignatures, record: Record) -> None:
+        """Read the ids of all rows, after `decide`, and call `record` as `write` does.
+
+        Raises:
+            RefusedError: the snapshot was changed.
+        """
+        self._row_codes.rewind()
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read") as reading:
+            for rows in read_ahead(self._read([self._snapshot.primary_key], _COUNTING_ROWS), reading):
+                record(rows.column(0), decided.find(self._row_codes.take(rows.num_rows)))
+
     def _write(
         self,
         decided: DecidedSignatures,
@@ -197,7 +237,7 @@ class SnapshotFilter:
         first = next(batches, None)
         log = DecisionLogWriter(folder, key)
         if first is None:
-            return (), log.close(decided.table())
+            return (), log.close(decided.table)
         sample = self._sent(first).slice(0, _SAMPLE_ROWS)
         repeating = repeating_columns(sample)
         writer = PartitionedWriter(
@@ -245,7 +285,7 @@ class SnapshotFilter:
                 )
                 for number, (recipients, withheld) in enumerate(decided.recipients)
             )
-            described = log.close(decided.table())
+            described = log.close(decided.table)
             undo.pop_all()
             return groups, described
 

@@ -5,6 +5,7 @@ The codes of rows are in a private file without a name, in the order of the rows
 
 from __future__ import annotations
 
+import hashlib
 from typing import IO, TYPE_CHECKING, Self
 
 import numpy as np
@@ -57,12 +58,20 @@ class SignatureCodes:
     def __init__(self, highest: int) -> None:
         self._type = np.min_scalar_type(highest)
         self._file: IO[bytes] | None = None
+        self._sha256 = hashlib.sha256(self._type.str.encode())
 
     def add(self, codes: NDArray[np.int64]) -> None:
         """Add the codes of the next rows."""
         if self._file is None:
             self._file = temporary_file()
-        self._file.write(codes.astype(self._type).data)
+        written = codes.astype(self._type).data
+        self._file.write(written)
+        self._sha256.update(written)
+
+    @property
+    def sha256(self) -> str:
+        """A hex digest of the codes of all rows, in their order."""
+        return self._sha256.hexdigest()
 
     def rewind(self) -> None:
         """Begin again with the first row. No codes can be added from now on."""

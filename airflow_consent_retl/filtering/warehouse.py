@@ -194,7 +194,7 @@ class WarehouseFilter:
         )
         if logged != int(decided.rows[decided.denied_somewhere].sum()):
             raise RefusedError("the snapshot changed while it was filtered: the counts of its denials differ")
-        log = DecisionLogWriter(folder, key).close(decided.table()).model_copy(update={"rows": logged})
+        log = DecisionLogWriter(folder, key).close(decided.table).model_copy(update={"rows": logged})
         return WarehousePermitted(
             groups=groups,
             decision_log=log,

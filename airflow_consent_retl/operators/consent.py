@@ -45,6 +45,9 @@ class ConsentFilterOperator(LineageMethods, ConsentRetlOperator):
     Reads: the policy, the snapshot. Writes: into a new folder of the workspace, the permitted rows, the decision log,
     and, last, the manifest; a failed try removes it. Contacts: nothing else.
 
+    Each run reads the consent of each row and decides it. Where the run before had the same rows in files, and each of
+    them the same decision, its files are verified and linked into the new folder, or copied inside object storage.
+
     Args:
         snapshot: the output of an `ExtractModelOperator`. Templated.
         policy: `variable:<key>`, `connection:<conn_id>`, `file:<path>`, or the document itself; by default
@@ -210,7 +213,7 @@ class ConsentFilterOperator(LineageMethods, ConsentRetlOperator):
                     }
                 )
                 # INVARIANT: what was decided is recorded before a load can read it.
-                run.record(recorder, decided_run(permitted))
+                run.record(recorder, decided_run(permitted, folder.uri))
                 digest = folder.publish(permitted.to_json())
                 run.keep()
             self._accept(change, loaded, manifest.model, at)
@@ -220,13 +223,14 @@ class ConsentFilterOperator(LineageMethods, ConsentRetlOperator):
         self, workspace: Workspace, model: str, plan: ConsentPlan, decided: DecidedSignatures
     ) -> DecisionRecorder:
         from airflow_consent_retl.filtering.decision_records import DecisionRecorder
-        from airflow_consent_retl.storage.location import decisions_folder, subject_key
+        from airflow_consent_retl.storage.location import decisions_folder, open_folder, subject_key
         from airflow_consent_retl.storage.records.documents import DecisionRecords
         from airflow_consent_retl.storage.records.stream import RecordStream
         from airflow_consent_retl.storage.records.subjects import RecordKey
 
         stream = RecordStream(decisions_folder(workspace.documents, model, plan.destinations), DecisionRecords)
-        return DecisionRecorder(stream, RecordKey(subject_key(workspace.documents)), decided, self.log)
+        key = RecordKey(subject_key(workspace.documents))
+        return DecisionRecorder(stream, key, decided, self.log, open_folder)
 
     def _manifest(
         self,
@@ -263,6 +267,7 @@ class ConsentFilterOperator(LineageMethods, ConsentRetlOperator):
             rows_read=counts.read,
             rows_for_nobody=counts.for_nobody,
             conflicts={str(category): rows for category, rows in counts.conflicts.items()},
+            content_sha256=written.content_sha256,
             staged=written.tables,
             source_sizes=manifest.source_sizes,
         )

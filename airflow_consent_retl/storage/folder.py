@@ -174,6 +174,14 @@ class Folder:
         accepted = set(SignatureState) - {SignatureState.FALSE}
         return self._signed_body(MANIFEST_NAME, manifest, accepted, _AGAIN)
 
+    def read_own_manifest(self) -> bytes:
+        """Return the manifest that the deployment signed for this very folder, without its signature.
+
+        Raises:
+            RefusedError: there is none, or its signature will not do.
+        """
+        return self._signed_body(MANIFEST_NAME, self.read(MANIFEST_NAME), {SignatureState.SIGNED}, _AGAIN)
+
     def put_document(self, name: str, document: bytes) -> None:
         """Sign and write a document that `read_document` reads: readers see all of it, or the one before it."""
         if self._signer is not None:
@@ -299,6 +307,29 @@ class Folder:
         for name in sorted(set(self.names()) - {MANIFEST_NAME}):
             with self.fs.open(self.file_path(name), "rb") as file, folder.create(name) as copy:
                 shutil.copyfileobj(file, copy, _CHUNK_BYTES)
+
+    def link(self, name: str, source: Folder, source_name: str) -> None:
+        """Have a file of another folder of the same storage here too: the same bytes where it has links, else a copy.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            FileExistsError: there is a file of this name here.
+        """
+        path, source_path = self.file_path(name), source.file_path(source_name)
+        self.make()
+        if self.is_local:
+            try:
+                os.link(source_path, path)
+            except (FileNotFoundError, FileExistsError):
+                raise
+            except OSError:
+                # Some file systems have no links.
+                with Path(source_path).open("rb") as file, self.create(name) as copy:
+                    shutil.copyfileobj(file, copy, _CHUNK_BYTES)
+            return
+        if self.fs.exists(path):
+            raise FileExistsError(f"{self.uri}/{name}")
+        self.fs.cp_file(source_path, path)
 
     def remove_file(self, name: str) -> None:
         """Remove a file; a missing one is no error."""

@@ -300,6 +300,8 @@ class PermittedManifest(Document):
     suppression: str | None = None
     # As the snapshot's.
     source_sizes: tuple[SourceSize, ...] = ()
+    # Of all that decides the bytes of the groups and of the decision log. Empty: in a warehouse, or an earlier release.
+    content_sha256: str = ""
     # Where the rows are, if they stayed in the warehouse; then groups and decision log have no parts.
     staged: WarehouseDecision | None = None
 

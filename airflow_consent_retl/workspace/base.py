@@ -86,6 +86,7 @@ class Written:
     groups: tuple[RecipientsGroup, ...]
     decision_log: DecisionLog
     tables: WarehouseDecision | None = None
+    content_sha256: str = ""
 
 
 class FilterRun(ABC):

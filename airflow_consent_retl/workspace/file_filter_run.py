@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from airflow_consent_retl.filtering.decision_files import SortedPeople
 from airflow_consent_retl.filtering.files import SnapshotFilter, repeated_ids
+from airflow_consent_retl.filtering.former_files import linked_files
 from airflow_consent_retl.progress import Progress
 from airflow_consent_retl.workspace.base import FilterRun, Written
 
@@ -58,10 +60,19 @@ class FileFilterRun(FilterRun):
         return self._filter().said_in(cluster)
 
     def write(self, decided: DecidedSignatures, folder: Folder, key: SubjectKey, recorder: DecisionRecorder) -> Written:
-        """Write each permitted row once, and the decision log."""
+        """Write each permitted row once, and the decision log; link both where the run before wrote the same."""
+        content = self._filter().content_sha256(decided, key.key_id)
+        former = recorder.former(content)
+        linked = None if former is None else linked_files(folder, former, content)
+        if linked is not None:
+            self._log.info("the same rows and decisions as in the run before: its files are used again")
+            read_rows = partial(self._filter().read_again, decided)
+            people = SortedPeople(recorder, content_sha256=content, read_rows=read_rows)
+            self._people = self._resources.enter_context(people)
+            return Written(*linked, content_sha256=content)
         self._people = self._resources.enter_context(SortedPeople(recorder))
         groups, log = self._filter().write(decided, folder, key, self._progress("filtered"), self._people.add)
-        return Written(groups, log)
+        return Written(groups, log, content_sha256=content)
 
     def record(self, recorder: DecisionRecorder, run: DecidedRun) -> None:
         """Compare the people that `write` collected, and publish the changes."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +21,7 @@ from airflow_consent_retl.filtering.decision_records import DecidedRun, Decision
 from airflow_consent_retl.filtering.files import SnapshotFilter
 from airflow_consent_retl.reports.recorded_decisions import recorded_decisions
 from airflow_consent_retl.storage.folder import Folder
+from airflow_consent_retl.storage.location import open_folder
 from airflow_consent_retl.storage.records.documents import DecisionClass, DecisionRecords, DestinationDecision
 from airflow_consent_retl.storage.records.stream import RecordStream
 from airflow_consent_retl.storage.records.subjects import RecordedPerson, RecordKey
@@ -47,9 +50,9 @@ class Bench:
         self._runs = 0
 
     def filtered(
-        self, answers: dict[int | None, bool], resources: ExitStack, kind: type[OnePeople]
+        self, answers: dict[int | None, bool], resources: ExitStack, kind: type[OnePeople], *, used_again: str = ""
     ) -> tuple[DecisionRecorder, OnePeople]:
-        """Filter, and return what is to be recorded."""
+        """Filter, and return what is to be recorded; with a content, as a run that uses the files before again."""
         self._runs += 1
         folder = Folder.local(self.path / f"snapshot-{self._runs}")
         rows = pa.table(
@@ -64,10 +67,14 @@ class Bench:
         plan = plan_for(snapshot, POLICY, consent=CONSENT, destinations=DESTINATIONS)
         run = resources.enter_context(SnapshotFilter(folder, snapshot, plan, duplicates=None, at=AT))
         decided = run.decide()
-        recorder = DecisionRecorder(self.stream, RECORDS, decided, LOG)
-        people = kind(recorder)
+        recorder = DecisionRecorder(self.stream, RECORDS, decided, LOG, open_folder)
+        if used_again:
+            people = kind(recorder, content_sha256=used_again, read_rows=partial(run.read_again, decided))
+        else:
+            people = kind(recorder)
         resources.enter_context(people)
-        run.write(decided, Folder.local(self.path / f"out-{self._runs}"), KEY, record=people.add)
+        if not used_again:
+            run.write(decided, Folder.local(self.path / f"out-{self._runs}"), KEY, record=people.add)
         return recorder, people
 
     def record(self, answers: dict[int | None, bool]) -> None:
@@ -117,9 +124,15 @@ class Overtaken(SortedPeople):
         return state
 
 
-def overtaken(bench: Bench, answers: dict[int | None, bool], others: Sequence[dict[int | None, bool]]) -> None:
+def overtaken(
+    bench: Bench,
+    answers: dict[int | None, bool],
+    others: Sequence[dict[int | None, bool]],
+    *,
+    used_again: str = "",
+) -> None:
     with ExitStack() as resources:
-        recorder, people = bench.filtered(answers, resources, Overtaken)
+        recorder, people = bench.filtered(answers, resources, Overtaken, used_again=used_again)
         people.overtake(bench, others)
         recorder.publish(RUN, people)
 
@@ -134,6 +147,19 @@ def test_a_run_that_is_overtaken_is_compared_with_the_other_one(bench: Bench) ->
         (2, "permitted", "denied"),
         (3, "denied", "permitted"),
     ]
+    left = [name for name in bench.stream.folder.names() if name.endswith("state.numbers")]
+    assert len(left) == 1
+
+
+def test_a_run_that_uses_files_again_reads_its_rows_where_another_one_overtakes_it(bench: Bench) -> None:
+    with ExitStack() as resources:
+        recorder, people = bench.filtered({1: True, 2: True}, resources, SortedPeople)
+        recorder.publish(replace(RUN, content_sha256="same"), people)
+
+    overtaken(bench, {1: True, 2: True}, [{1: False, 2: True}], used_again="same")
+
+    assert [bench.stream.read(name).rows for name in bench.stream.names()] == [2, 1, 1]
+    assert bench.told(1)[1:] == [(2, "permitted", "denied"), (3, "denied", "permitted")]
     left = [name for name in bench.stream.folder.names() if name.endswith("state.numbers")]
     assert len(left) == 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,6 +41,11 @@ def write_part(folder: Folder, name: str = "part-00000.parquet", rows: pa.Table 
     with PartWriter(folder, name, rows.schema, row_group_rows=1_000) as writer:
         writer.write(rows)
         return writer.close()
+
+
+def write(folder: Folder, name: str, content: bytes) -> None:
+    with folder.create(name) as file:
+        file.write(content)
 
 
 def overwrite(folder: Folder, name: str, content: bytes) -> None:
@@ -82,6 +88,44 @@ def test_an_existing_file_is_never_overwritten(folder: Folder) -> None:
         write_part(folder, rows=ROWS.slice(1))
 
     folder.verify(part)
+
+
+def test_a_linked_file_has_the_same_bytes_and_outlives_the_first(folder: Folder) -> None:
+    write(folder, "a", b"bytes")
+    other = folder.parent / "other"
+
+    other.link("b", folder, "a")
+    folder.remove()
+
+    assert other.read("b") == b"bytes"
+    assert not folder.exists("a")
+
+
+def test_a_link_overwrites_no_file_and_needs_one(folder: Folder) -> None:
+    write(folder, "a", b"bytes")
+    write(folder, "b", b"others")
+
+    with pytest.raises(FileExistsError):
+        folder.link("b", folder, "a")
+    with pytest.raises(FileNotFoundError):
+        folder.link("c", folder, "missing")
+
+    assert folder.read("b") == b"others"
+    assert not folder.exists("c")
+
+
+def test_a_file_on_another_disk_is_copied(repo: Path) -> None:
+    memory, disk = Path("/dev/shm"), repo  # noqa: S108 # two file systems, which have no links to each other
+    with tempfile.TemporaryDirectory(dir=memory) as first, tempfile.TemporaryDirectory(dir=disk) as second:
+        folder, other = Folder.local(Path(first) / "a"), Folder.local(Path(second) / "b")
+        write(folder, "a", b"bytes")
+
+        other.link("a", folder, "a")
+
+        assert other.read("a") == b"bytes"
+        with pytest.raises(FileExistsError):
+            other.link("a", folder, "a")
+        assert (Path(second) / "b" / "a").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_folder_is_published_once(folder: Folder) -> None:

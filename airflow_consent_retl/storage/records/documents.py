@@ -142,6 +142,10 @@ class DecisionRecords(Document):
     # The document of the consent mapping. None: an earlier release.
     consent: dict[str, Any] | None = None
     snapshot_sha256: str
+    # The URI of the folder of the permitted set, and the digest of its content that its manifest has. Empty: in a
+    # warehouse, or an earlier release.
+    permitted: str = ""
+    content_sha256: str = ""
     rows_read: int
     # Of the consent sources with a limit, at the extraction of the rows.
     source_sizes: tuple[SourceSize, ...] = ()
