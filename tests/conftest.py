@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import shutil
@@ -16,6 +17,7 @@ from hypothesis import HealthCheck, settings
 
 # As plugins their fixtures exist once: a fixture that conftests import exists, and starts a server, in each of them.
 pytest_plugins = [
+    "support.early_imports",
     "support.unmeasured",
     "support.postgres",
     "support.databases",
@@ -43,21 +45,29 @@ os.environ.update(
     }
 )
 sys.path.insert(0, str(_REPO / "tests"))
+# Before anything imports it.
+pytest.register_assert_rewrite("parity.comparing")
 
-with warnings.catch_warnings():
-    # Warnings of Airflow's own imports are not ours to mend; our own are errors.
-    warnings.simplefilter("ignore")
-    import airflow.sdk
-    import airflow.serialization.serialized_objects  # noqa: F401
-    from airflow.sdk._shared.secrets_masker import reset_secrets_masker
-    from sqlalchemy.orm import configure_mappers
 
-    # Airflow 3.1's mappers warn when they are first used, which an error in the wrong place would hide.
-    configure_mappers()
+def pytest_configure(config: pytest.Config) -> None:
+    """Import Airflow, but not in a process of xdist that only hands out tests: it takes five seconds."""
+    if config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput"):
+        return
+    with warnings.catch_warnings():
+        # Warnings of Airflow's own imports are not ours to mend; our own are errors.
+        warnings.simplefilter("ignore")
+        import airflow.sdk
+        import airflow.serialization.serialized_objects  # noqa: F401
+        from sqlalchemy.orm import configure_mappers
 
-# What Airflow and its libraries keep for ever is half a million objects, which each collection would go through again.
-gc.freeze()
-gc.set_threshold(50_000, 20, 20)
+        # Airflow 3.1's mappers warn when they are first used, which an error in the wrong place would hide.
+        configure_mappers()
+    # What Airflow and its libraries keep for ever is half a million objects, which each collection would go through
+    # again. Some libraries count at the very end what they have not taken back.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+    atexit.register(gc.unfreeze)
+
 
 # A property does not fail because the machine is busy, and has the same examples in every run: a change is what fails.
 settings.register_profile(
@@ -90,12 +100,12 @@ def airflow_db(airflow_home: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _no_secrets_of_other_tests() -> None:
     """Forget the passwords of earlier tests: Airflow compiles one pattern of all of them for each connection."""
+    from airflow.sdk._shared.secrets_masker import reset_secrets_masker
+
     reset_secrets_masker()
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _remove_home() -> Iterator[None]:
     yield
-    # Some libraries count at the end what they have not taken back.
-    gc.unfreeze()
     shutil.rmtree(_HOME, ignore_errors=True)

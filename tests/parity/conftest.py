@@ -13,8 +13,6 @@ from support.bigquery_server import BigQueryServer
 from support.postgres import Postgres, postgres
 from support.snowflake_server import SnowflakeServer
 
-pytest.register_assert_rewrite("parity.comparing")
-
 __all__ = ["postgres"]
 
 

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
-from airflow_consent_retl.destinations.sql_table.destination import SqlTableDestination
-from airflow_consent_retl.destinations.sql_table.operator import LoadToSqlTableOperator
-
 if TYPE_CHECKING:
     from support.postgres import Postgres
+
+    from airflow_consent_retl.destinations.sql_table.destination import SqlTableDestination
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,9 @@ class Database:
     execute: Callable[..., list[tuple[Any, ...]]]
 
     def destination(self, table: str = "people", **options: Any) -> SqlTableDestination:
+        from airflow_consent_retl.destinations.sql_table.destination import SqlTableDestination
+        from airflow_consent_retl.destinations.sql_table.operator import LoadToSqlTableOperator
+
         operator = LoadToSqlTableOperator(
             task_id="load",
             permitted={},
