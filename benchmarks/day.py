@@ -4,9 +4,10 @@
 
 The people of a DuckDB warehouse go to a webhook, a SQLite table and Parquet files. On the second day 1 % of them have
 changed and 0.5 % have withdrawn; on the third nothing has changed. Each day of each way is a run of its DAG by
-`dag.test()` in a process of its own. Times are those of the tasks' own work: seconds as Airflow records them, and
-seconds of processor time, which a busy machine changes less. The receiving server runs on the same cores. `copy` is a
-plain copy of the model's Parquet file by pyarrow.
+`dag.test()` in a process of its own. Times are those of the tasks: seconds as Airflow records them, with its own start
+before the first task; seconds of the operators' own work (`inside`); and seconds of processor time of that, which a
+busy machine changes less. The receiving server runs on the same cores. `copy` is a plain copy of the model's Parquet
+file by pyarrow.
 """
 
 from __future__ import annotations
@@ -21,14 +22,19 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
+from operator import truediv
 from pathlib import Path
 from typing import Any
 
 import duckdb
 from measure import CACHE, parser, show, write_figures
 from webhook import counted, served
+
+Clocks = Mapping[str, Callable[[], float]]
+Measured = Mapping[str, dict[str, float]]
 
 DAYS = ("first", "next", "quiet")
 WAYS = ("by_hand", "with_consent")
@@ -75,25 +81,28 @@ def environment(home: Path, port: int) -> dict[str, str]:
 def run_day(way: str) -> None:
     """Run a way's DAG once in this process, and print the seconds of each task and the peak memory as JSON."""
     dag = runpy.run_path(str(Path(__file__).with_name("day_dags") / f"{way}.py"))["dag"]
-    processor: dict[str, float] = {}
+    clocks = {"inside": time.perf_counter, "processor": time.process_time}
+    measured: dict[str, dict[str, float]] = {kind: {} for kind in clocks}
     for task in dag.tasks:
-        task._pre_execute_hook = partial(_begin, processor)
-        task._post_execute_hook = partial(_end, processor)
+        task._pre_execute_hook = partial(_begin, clocks, measured)
+        task._post_execute_hook = partial(_end, clocks, measured)
     run = dag.test()
     instances = run.get_task_instances()
     if run.state != "success":
         raise RuntimeError(f"{way}: {[(task.task_id, task.state) for task in instances]}")
     tasks = {task.task_id.rpartition(".")[2]: (task.end_date - task.start_date).total_seconds() for task in instances}
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-    print(json.dumps({"tasks": tasks, "processor": processor, "peak_mib": peak_mib}))
+    print(json.dumps({"tasks": tasks, **measured, "peak_mib": peak_mib}))
 
 
-def _begin(processor: dict[str, float], context: Any) -> None:
-    processor[_short(context)] = -time.process_time()
+def _begin(clocks: Clocks, measured: Measured, context: Any) -> None:
+    for kind, clock in clocks.items():
+        measured[kind][_short(context)] = -clock()
 
 
-def _end(processor: dict[str, float], context: Any, result: object) -> None:
-    processor[_short(context)] += time.process_time()
+def _end(clocks: Clocks, measured: Measured, context: Any, result: object) -> None:
+    for kind, clock in clocks.items():
+        measured[kind][_short(context)] += clock()
 
 
 def _short(context: Any) -> str:
@@ -147,8 +156,8 @@ def one_pair(rows: int) -> dict[str, dict[str, Any]]:
                 found["rows"] = arrived(home, way, counted(port))
                 figures.setdefault(day, {})[way] = found
             seconds, processor = copy_seconds(home)
-            copied = {"tasks": {"copy": seconds}, "processor": {"copy": processor}, "peak_mib": 0, "rows": {}}
-            figures[day]["copy"] = copied
+            clock, copied = {"copy": seconds}, {"processor": {"copy": processor}, "peak_mib": 0, "rows": {}}
+            figures[day]["copy"] = {"tasks": clock, "inside": clock, **copied}
     return figures
 
 
@@ -163,15 +172,18 @@ def main() -> None:
     for day in DAYS:
         for way in (*WAYS, "copy"):
             row = [day, way]
-            for kind in ("tasks", "processor"):
-                seconds = [[sum(pair[day][one][kind].values()) for pair in pairs] for one in (way, "by_hand")]
-                ratio = statistics.median(a / b for a, b in zip(*seconds, strict=True))
-                row += [f"{statistics.median(seconds[0]):.1f}", f"{ratio:.2f}"]
+            for kind in ("tasks", "inside", "processor"):
+                own, by_hand, copied = (
+                    [sum(pair[day][one][kind].values()) for pair in pairs] for one in (way, "by_hand", "copy")
+                )
+                row.append(f"{statistics.median(own):.1f}")
+                row += [f"{statistics.median(map(truediv, own, others)):.2f}" for others in (by_hand, copied)]
             last = pairs[-1][day][way]
             tasks = ", ".join(f"{task} {s:.2f}" for task, s in last["processor"].items())
             arrivals = ", ".join(f"{place} {n:,}" for place, n in last["rows"].items())
             table.append([*row, last["peak_mib"], tasks, arrivals])
-    headers = ["day", "way", "seconds", "x by hand", "processor s", "x by hand", "peak MiB"]
+    kinds = ("seconds", "inside", "processor s")
+    headers = ["day", "way", *(header for kind in kinds for header in (kind, "x by hand", "x copy")), "peak MiB"]
     headers += ["processor s by task, last pair", "rows there"]
     show(f"Whole days, {given.rows:,} people", headers, table)
     write_figures(given.json, pairs)

@@ -43,6 +43,7 @@ class ModelQuery:
         columns: read only these of the query's columns; None for all.
         time_zone: the session's, where the database can set it.
         query_id: of `sql`, if it was submitted before (`databases.submitted`): its result is read, nothing is run.
+        has_fingerprint: whether the database is asked for a fingerprint of all rows first.
     """
 
     conn_id: str
@@ -54,6 +55,7 @@ class ModelQuery:
     columns: tuple[str, ...] | None = None
     time_zone: str = UTC_ZONE
     query_id: str | None = None
+    has_fingerprint: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sql", self.sql.removeprefix(BYTE_ORDER_MARK))
@@ -65,10 +67,16 @@ class MoreMemoryNeededError(SourceUnavailableError):
 
 @dataclass(frozen=True, slots=True)
 class ModelRows:
-    """A running query: the schema before the first row, and the batches, each with that schema or a wider one."""
+    """A running query: the schema before the first row, and the batches, each with that schema or a wider one.
+
+    `fingerprint`: a text that other rows do not have, with a chance of 1 in 2**64, whatever their order: their number,
+    and the sum of a hash of each. The database computed it from the rows of `batches`. Empty: nobody asked, or this
+    kind of connection cannot.
+    """
 
     schema: pa.Schema
     batches: Iterator[pa.RecordBatch]
+    fingerprint: str = field(default="", kw_only=True)
 
 
 def source_of(hook: DbApiHook, query: ModelQuery) -> DatabaseSource:
@@ -176,7 +184,12 @@ class DbApiSource(DatabaseSource):
             declared=self._query.column_types,
             exact=self.exact,
         )
-        return ModelRows(converter.empty_schema, self._batches(cursor, converter, resources))
+        fingerprint = self._guarded("read", lambda: self.fingerprint(connection)) if self._query.has_fingerprint else ""
+        return ModelRows(converter.empty_schema, self._batches(cursor, converter, resources), fingerprint=fingerprint)
+
+    def fingerprint(self, connection: Any) -> str:
+        """Return the fingerprint of all rows, from the same state of the database: see `ModelRows`."""
+        return ""
 
     def exact(self, array: pa.Array, type_: pa.DataType, /, *, column: str) -> pa.Array:
         """Cast to the declared type without changing a value."""

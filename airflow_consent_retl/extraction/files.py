@@ -99,6 +99,7 @@ class SnapshotWriter:
         as_of: datetime | None = None,
         linked: LinkedPeople | None = None,
         source_sizes: tuple[SourceSize, ...] = (),
+        fingerprint: str = "",
     ) -> tuple[SnapshotManifest, ManifestRef]:
         """Check the primary key, write the manifest, and return the manifest and its reference.
 
@@ -108,6 +109,7 @@ class SnapshotWriter:
             as_of: the time that the rows stand for, as the model declares it.
             linked: the people who are linked to the model's.
             source_sizes: of the consent sources with a limit.
+            fingerprint: of all rows, as the database computed it.
 
         Raises:
             ModelError: ids are NULL or occur more than once.
@@ -137,16 +139,9 @@ class SnapshotWriter:
             rows=self.rows,
             size_bytes=sum(part.size_bytes for part in parts),
             source_sizes=source_sizes,
+            fingerprint=fingerprint,
         )
-        digest = self._folder.publish(manifest.to_json())
-        return manifest, ManifestRef(
-            kind="snapshot",
-            manifest=f"{self._folder.uri}/{MANIFEST_NAME}",
-            sha256=digest,
-            model=model,
-            rows=self.rows,
-            at=read_at,
-        )
+        return published(self._folder, manifest)
 
     def _widen(self, schema: pa.Schema) -> None:
         """Continue with a wider schema. Earlier parts are rewritten once, at the end."""
@@ -231,3 +226,16 @@ class SnapshotWriter:
             self._part.abort()
         if self._keys:
             self._keys.close()
+
+
+def published(folder: Folder, manifest: SnapshotManifest) -> tuple[SnapshotManifest, ManifestRef]:
+    """Write the manifest of a snapshot whose files are complete, and return it and its reference."""
+    digest = folder.publish(manifest.to_json())
+    return manifest, ManifestRef(
+        kind="snapshot",
+        manifest=f"{folder.uri}/{MANIFEST_NAME}",
+        sha256=digest,
+        model=manifest.model,
+        rows=manifest.rows,
+        at=manifest.read_at,
+    )

@@ -58,6 +58,10 @@ class ExtractModelOperator(LineageMethods, DatedSqlOperator):
         column_types: Arrow type by column, where the source declares too little: `{"ads_ok": "bool"}` reads SQLite's 0
             and 1. Names are Arrow's (`int64`, `string`, `decimal128(18, 2)`, `timestamp[us, tz=UTC]`), and `json`.
         check_primary_key: whether ids that are NULL or occur twice fail the task. False leaves them to the filter.
+        reuse_unchanged: ask the database for a fingerprint of all rows first, and use the files of the model's last
+            snapshot again where it is the same. DuckDB files and PostgreSQL compute one; from other connections, into a
+            warehouse workspace, with `consent_sources` or `identities`, or with `as_of` of a column, all rows are read.
+            Other rows have the same fingerprint with a chance of 1 in 2**64, and loads ask for consent again anyway.
         batch_rows: the number of rows to read at once, which bounds the memory.
         part_bytes: size in bytes after which a Parquet part is closed.
         deferrable: wait for the query without occupying a worker, where the connection supports it (Snowflake,
@@ -121,6 +125,7 @@ class ExtractModelOperator(LineageMethods, DatedSqlOperator):
         primary_key: str,
         column_types: Mapping[str, str] | None = None,
         check_primary_key: bool = True,
+        reuse_unchanged: bool = False,
         batch_rows: int = 32_768,
         part_bytes: int = 256 << 20,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
@@ -151,6 +156,7 @@ class ExtractModelOperator(LineageMethods, DatedSqlOperator):
         self.primary_key = primary_key
         self.column_types = column_types
         self.check_primary_key = check_primary_key
+        self.reuse_unchanged = reuse_unchanged
         self.batch_rows = batch_rows
         self.part_bytes = part_bytes
         self.workspace = workspace
@@ -163,7 +169,7 @@ class ExtractModelOperator(LineageMethods, DatedSqlOperator):
         """Extract, and return the reference to the snapshot."""
         from airflow_consent_retl.databases.submitted import can_submit
         from airflow_consent_retl.hooks.workspaces import open_workspace
-        from airflow_consent_retl.storage.location import publishing_run, source_sizes
+        from airflow_consent_retl.storage.location import last_snapshot, publishing_run, source_sizes
 
         sources = self._sources()
         source, declared = self.source_of(sources), self._declared_time(context)
@@ -181,6 +187,8 @@ class ExtractModelOperator(LineageMethods, DatedSqlOperator):
             self._workspace = None
         self._published = manifest, reference
         sizes.keep(sources, at=manifest.read_at)
+        if manifest.fingerprint:
+            last_snapshot(workspace.documents, self.model).keep(reference)
         self._log_summary(manifest, reference.manifest, duration_s=time.monotonic() - started)
         return reference.to_xcom()
 
@@ -279,6 +287,7 @@ class ExtractModelOperator(LineageMethods, DatedSqlOperator):
             batch_rows=self.batch_rows,
             time_zone=source.time_zone,
             query_id=None if self._submitted is None else self._submitted.query_id,
+            has_fingerprint=self.reuse_unchanged and not source.consent_sources,
         )
 
     def _extraction(
@@ -290,6 +299,7 @@ class ExtractModelOperator(LineageMethods, DatedSqlOperator):
         documents: str | None,
     ) -> Extraction:
         from airflow_consent_retl.operators.mapped_columns import check_mapped_columns
+        from airflow_consent_retl.storage.location import last_snapshot
         from airflow_consent_retl.workspace.base import Extraction
 
         submitted = self._submitted
@@ -305,6 +315,7 @@ class ExtractModelOperator(LineageMethods, DatedSqlOperator):
             made_table=None if submitted is None else submitted.table,
             sizes=sizes,
             check_columns=partial(check_mapped_columns, self, documents),
+            last=last_snapshot(documents, self.model) if self.reuse_unchanged else None,
         )
 
     def _submit(self, workspace: Workspace, source: ModelSource) -> None:

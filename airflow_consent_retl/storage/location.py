@@ -24,6 +24,7 @@ from airflow_consent_retl.compat import conf, storage_conn_id
 from airflow_consent_retl.errors import ConfigurationError
 from airflow_consent_retl.masking import mask_storage
 from airflow_consent_retl.storage.folder import Folder
+from airflow_consent_retl.storage.last_snapshot import LastSnapshot
 from airflow_consent_retl.storage.local_path import local_path, local_uri
 from airflow_consent_retl.storage.manifest import MANIFEST_NAME
 from airflow_consent_retl.storage.mapped_sets import MAPPED
@@ -186,6 +187,11 @@ def source_sizes(
         return [*delivered, *(size for one in decided for size in one.source_sizes)]
 
     return SourceSizes(_below(workspace, ["source_sizes", _distinct(model)]), elsewhere=elsewhere, warn=warn)
+
+
+def last_snapshot(workspace: str | None, model: str) -> LastSnapshot:
+    """Return where a workspace keeps the reference to the last snapshot of a model."""
+    return LastSnapshot(_below(workspace, ["last_snapshots", _distinct(model)]))
 
 
 def policy_archive() -> PolicyArchive:

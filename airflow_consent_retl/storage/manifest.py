@@ -166,6 +166,8 @@ class SnapshotManifest(Document):
     linked: LinkedPeople | None = None
     # Of the consent sources with a `max_shrink_ratio`.
     source_sizes: tuple[SourceSize, ...] = ()
+    # Of all rows, as the database computed it: see `ModelRows`. Empty: it was not asked, or has none.
+    fingerprint: str = ""
 
     @property
     def warehouse_table(self) -> WarehouseTable | None:

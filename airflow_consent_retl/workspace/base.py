@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.storage.decision_log import SubjectKey
     from airflow_consent_retl.storage.folder import Folder
     from airflow_consent_retl.storage.forgotten import ForgottenPeople
+    from airflow_consent_retl.storage.last_snapshot import LastSnapshot
     from airflow_consent_retl.storage.manifest import (
         DecisionLog,
         ManifestRef,
@@ -56,6 +57,8 @@ class Extraction:
         made_table: the name of the staging table that a submitted query made.
         sizes: how many rows the sources had at the model's last extraction; None: they are not compared.
         check_columns: raises if the names of the model's columns will not do; called before anything is published.
+        last: the reference to the model's last snapshot, whose files are used again if the rows have its fingerprint;
+            None: all rows are read, whatever the fingerprint.
     """
 
     model: str
@@ -69,6 +72,7 @@ class Extraction:
     made_table: str | None = None
     sizes: SourceSizes | None = None
     check_columns: Callable[[Sequence[str]], None] = lambda names: None
+    last: LastSnapshot | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airflow_consent_retl import __version__
 from airflow_consent_retl.consent import PERSON
 from airflow_consent_retl.databases.source import MoreMemoryNeededError, source_of
 from airflow_consent_retl.errors import ConfigurationError, ModelError
@@ -23,7 +24,7 @@ from airflow_consent_retl.workspace.base import Extraction, Submission, Workspac
 if TYPE_CHECKING:
     from airflow_consent_retl.changes.store import FileStore
     from airflow_consent_retl.consent.plan import PlanFor
-    from airflow_consent_retl.databases.source import ModelQuery
+    from airflow_consent_retl.databases.source import ModelQuery, ModelRows
     from airflow_consent_retl.extraction.reading import HookOf
     from airflow_consent_retl.filtering.model_question import ModelAsker
     from airflow_consent_retl.progress import TaskLog
@@ -101,6 +102,8 @@ class FileWorkspace(Workspace):
             ) as writer,
         ):
             extraction.check_columns(rows.schema.names)
+            if (same := self._linked(extraction, rows, folder)) is not None:
+                return same
             progress, data_time = Progress(self.log, "read"), DataTime(extraction.declared_time)
             for batch in rows.batches:
                 data_time.see(batch)
@@ -113,7 +116,31 @@ class FileWorkspace(Workspace):
                 read_at=extraction.read_at,
                 as_of=data_time.of(extraction.read_at),
                 source_sizes=() if extraction.sizes is None else extraction.sizes.found(extraction.read_at),
+                fingerprint=rows.fingerprint and f"{__version__} {rows.fingerprint}",
             )
+
+    def _linked(
+        self, extraction: Extraction, rows: ModelRows, folder: Folder
+    ) -> tuple[SnapshotManifest, ManifestRef] | None:
+        """Publish the files of the last snapshot as the new one, if they have the same rows."""
+        if extraction.last is None or not rows.fingerprint or extraction.sources or extraction.declared_time.column:
+            return None
+        from airflow_consent_retl.extraction.data_time import DataTime
+        from airflow_consent_retl.extraction.same_rows import published_again
+
+        same = published_again(
+            folder,
+            extraction.last,
+            fingerprint=f"{__version__} {rows.fingerprint}",
+            source=extraction.source,
+            primary_key=extraction.query.primary_key,
+            check_primary_key=extraction.check_primary_key,
+            read_at=extraction.read_at,
+            as_of=DataTime(extraction.declared_time).of(extraction.read_at),
+        )
+        if same is not None:
+            self.log.info("the database finds the rows of the last extraction: its files are used again")
+        return same
 
     def filter(
         self, snapshot: OpenedSnapshot, plan_for: PlanFor, *, at: datetime, forgotten: ForgottenPeople

@@ -28,6 +28,7 @@ with DAG("day_with_consent", schedule=None, start_date=datetime(2026, 1, 1, tzin
         conn_id="day_warehouse",
         sql="SELECT * FROM customers",
         primary_key="user_id",
+        reuse_unchanged=True,
         policy=POLICY,
         consent={"C0": "c0", "C1": "c1", "C2": "c2", "C3": "c3"},
         loads={

@@ -47,6 +47,8 @@ class DuckDbSource(ArrowSource):
 
     # Whether this source may change the engine's settings.
     _owns_instance = True
+    # Whether the rows are in a file that no one can change while it is open.
+    _has_file = False
     # Whether the query runs with the small memory limit of a plain scan.
     _is_tight = False
     _relation: duckdb.DuckDBPyRelation | None = None
@@ -58,12 +60,13 @@ class DuckDbSource(ArrowSource):
         self._check_columns(relation.columns)
         self._relation = relation
         exact = self._guarded("prepare", lambda: _exact(relation))
+        fingerprint = self._guarded("read", lambda: self._fingerprint(connection, relation))
         reader = self._guarded("read", lambda: exact.to_arrow_reader(self._query.batch_rows))
         # A stream that was not read to its end keeps the file's instance, and the next attempt to open the file waits.
         resources.callback(reader.close)
         schema = pa.schema(pa.field(field.name, self._type(field)) for field in reader.schema)
         self._check_schema(schema)
-        return ModelRows(schema, self._batches(reader, schema))
+        return ModelRows(schema, self._batches(reader, schema), fingerprint=fingerprint)
 
     def translate(self, error: Exception, stage: Stage) -> ConsentRetlError:
         """Return an error with DuckDB's message, if that is about the statement or the file."""
@@ -113,6 +116,7 @@ class DuckDbSource(ArrowSource):
     def _connect(self, resources: ExitStack) -> duckdb.DuckDBPyConnection:
         spill = resources.enter_context(temporary_folder())
         connection = self._read_only_file(spill)
+        self._has_file = connection is not None
         if connection is None:
             connection = self._hook.get_conn()
             self._owns_instance = not self._is_file
@@ -164,6 +168,18 @@ class DuckDbSource(ArrowSource):
                 f"the SQL for connection `{self._query.conn_id}` sets the time zone {found}, the model's is "
                 f"{self._query.time_zone}: remove the setting and give the model session_time_zone='{found}'"
             )
+
+    def _fingerprint(self, connection: duckdb.DuckDBPyConnection, relation: duckdb.DuckDBPyRelation) -> str:
+        if not (self._query.has_fingerprint and self._has_file):
+            return ""
+        # For both statements it is the same time.
+        connection.begin()
+        names = ", ".join(map(_quoted, relation.columns))
+        # The hash of a row combines those of its columns bit by bit: hashed once more, rows that exchange a value have
+        # another sum.
+        hashed = relation.aggregate(f"count(*), sum(hash(hash({names}))::HUGEINT)")
+        ((rows, total),) = hashed.fetchall()
+        return f"duckdb {duckdb.__version__} {rows} {total}"
 
     def _type(self, field: pa.Field) -> pa.DataType:
         return self._query.column_types.get(field.name) or _plain(field)
