@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -16,7 +17,7 @@ from airflow_consent_retl.databases.source import MoreMemoryNeededError, source_
 from airflow_consent_retl.errors import ConfigurationError, ModelError
 from airflow_consent_retl.filtering.permitted_files import FilePermittedRows, verified_files
 from airflow_consent_retl.progress import Progress
-from airflow_consent_retl.storage.manifest import SnapshotManifest
+from airflow_consent_retl.storage.manifest import SnapshotManifest, sha256_hex
 from airflow_consent_retl.values.columns import cast
 from airflow_consent_retl.values.list_columns import with_lists_as_json
 from airflow_consent_retl.workspace.base import Extraction, Submission, Workspace
@@ -116,7 +117,7 @@ class FileWorkspace(Workspace):
                 read_at=extraction.read_at,
                 as_of=data_time.of(extraction.read_at),
                 source_sizes=() if extraction.sizes is None else extraction.sizes.found(extraction.read_at),
-                fingerprint=rows.fingerprint and f"{__version__} {rows.fingerprint}",
+                fingerprint=_fingerprint(rows),
             )
 
     def _linked(
@@ -131,7 +132,7 @@ class FileWorkspace(Workspace):
         same = published_again(
             folder,
             extraction.last,
-            fingerprint=f"{__version__} {rows.fingerprint}",
+            fingerprint=_fingerprint(rows),
             source=extraction.source,
             primary_key=extraction.query.primary_key,
             check_primary_key=extraction.check_primary_key,
@@ -198,6 +199,17 @@ class FileWorkspace(Workspace):
             chosen = batch.filter(pc.equal(ids, _as_id(subject, ids.type, key)))
             found += with_lists_as_json(chosen.select(list(columns))).to_pylist()
         return found
+
+
+def _fingerprint(rows: ModelRows) -> str:
+    """Return the fingerprint of rows with their columns, for this release; empty without one.
+
+    The database's own does not know names: a column that was renamed has the same values.
+    """
+    if not rows.fingerprint:
+        return ""
+    columns = [[field.name, str(field.type)] for field in rows.schema]
+    return f"{__version__} {sha256_hex(json.dumps(columns).encode())} {rows.fingerprint}"
 
 
 def _as_id(subject: str | int, type_: pa.DataType, key: str) -> pa.Scalar:

@@ -138,6 +138,32 @@ def test_whatever_changed_is_read(model: Model, statement: str) -> None:
     assert rows(second) != rows(first)
 
 
+def test_columns_that_exchange_their_names_are_read(model: Model) -> None:
+    model.run("ALTER TABLE people ADD COLUMN email_ok boolean")
+    model.run("UPDATE people SET email_ok = NOT ads_ok")
+    all_columns = "SELECT * FROM people ORDER BY id"
+    first = model.extract(sql=all_columns)
+    assert files(model.extract(sql=all_columns)) == files(first)
+    for old, new in (("ads_ok", "was_ads"), ("email_ok", "ads_ok"), ("was_ads", "email_ok")):
+        model.run(f"ALTER TABLE people RENAME COLUMN {old} TO {new}")
+
+    second = model.extract(sql=all_columns)
+
+    assert [row["ads_ok"] for row in rows(second)] == [not row["ads_ok"] for row in rows(first)]
+
+
+def test_a_column_of_another_type_with_the_same_values_is_read(model: Model) -> None:
+    model.run("ALTER TABLE people ADD COLUMN orders integer")
+    model.run("UPDATE people SET orders = 7")
+    all_columns = "SELECT * FROM people ORDER BY id"
+    first = model.extract(sql=all_columns)
+    model.run("ALTER TABLE people ALTER COLUMN orders TYPE bigint")
+
+    second = model.extract(sql=all_columns)
+
+    assert not set(files(first)) & set(files(second))
+
+
 def test_rows_that_came_back_are_not_taken_for_those_of_the_last_extraction(model: Model) -> None:
     first = model.extract()
     model.run("UPDATE people SET ads_ok = NOT ads_ok WHERE id = 3")
