@@ -55,18 +55,23 @@ class Model:
         return output
 
 
+@pytest.fixture
+def duck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
+    file = tmp_path / "warehouse.duckdb"
+    monkeypatch.setenv("AIRFLOW_CONN_MODEL", json.dumps({"conn_type": "duckdb", "host": str(file)}))
+
+    def run(statement: str) -> None:
+        with duckdb.connect(str(file)) as connection:
+            connection.execute(statement)
+
+    return Model("duckdb", run, f"file://{tmp_path}/workspace")
+
+
 @pytest.fixture(params=["duckdb", "psycopg", "psycopg2"])
 def model(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
-    workspace = f"file://{tmp_path}/workspace"
     if request.param == "duckdb":
-        file = tmp_path / "warehouse.duckdb"
-        monkeypatch.setenv("AIRFLOW_CONN_MODEL", json.dumps({"conn_type": "duckdb", "host": str(file)}))
-
-        def run(statement: str) -> None:
-            with duckdb.connect(str(file)) as connection:
-                connection.execute(statement)
-
-        return Model("duckdb", run, workspace)
+        duck: Model = request.getfixturevalue("duck")
+        return duck
     from airflow.providers.postgres.hooks import postgres as hook
 
     server: Postgres = request.getfixturevalue("postgres")
@@ -78,7 +83,7 @@ def model(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
             connection.execute(statement)
 
     run_there("DROP TABLE IF EXISTS people")
-    return Model("postgres", run_there, workspace)
+    return Model("postgres", run_there, f"file://{tmp_path}/workspace")
 
 
 def files(output: dict[str, Any]) -> list[int]:
@@ -162,6 +167,36 @@ def test_a_column_of_another_type_with_the_same_values_is_read(model: Model) -> 
     second = model.extract(sql=all_columns)
 
     assert not set(files(first)) & set(files(second))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("[]::VARCHAR[]", "NULL::VARCHAR[]"),
+        ("[]::VARCHAR[]", "[NULL]::VARCHAR[]"),
+        ("['a, b']", "['a', 'b']"),
+        ("{'ok': NULL::BOOLEAN}", "NULL::STRUCT(ok BOOLEAN)"),
+        ("'yes'::ENUM('yes', 'no')", "'no'::ENUM('no', 'yes')"),
+        ("['yes'::ENUM('yes', 'no')]", "['no'::ENUM('no', 'yes')]"),
+        ("INTERVAL 1 MONTH", "INTERVAL 30 DAYS"),
+        ("MAP {'a': true}", "MAP {'b': true}"),
+        ("'{\"a\": 1}'::JSON", "'{\"a\": 2}'::JSON"),
+        ("12.5::DECIMAL(9, 2)", "12.51::DECIMAL(9, 2)"),
+        ("TIMESTAMPTZ '2026-01-01 00:00:00+00'", "TIMESTAMPTZ '2026-01-01 00:00:00.000001+00'"),
+        ("NULL::INTEGER", "0"),
+        ("NULL::VARCHAR", "''"),
+    ],
+)
+def test_values_that_duckdb_hashes_alike_are_told_apart(duck: Model, before: str, after: str) -> None:
+    sql = "SELECT id, answer FROM answers ORDER BY id"
+    duck.run(f"CREATE TABLE answers AS SELECT 1 AS id, {before} AS answer")
+    first = duck.extract(sql=sql)
+    assert files(duck.extract(sql=sql)) == files(first)
+    duck.run(f"CREATE OR REPLACE TABLE answers AS SELECT 1 AS id, {after} AS answer")
+
+    second = duck.extract(sql=sql)
+
+    assert rows(second) != rows(first)
 
 
 def test_rows_that_came_back_are_not_taken_for_those_of_the_last_extraction(model: Model) -> None:
