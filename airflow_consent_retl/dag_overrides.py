@@ -69,6 +69,7 @@ WATCHED = (
     "recheck_interval_s",
     "removal_event",
     "removal_method",
+    "reuse_unchanged",
     "session_time_zone",
     "settle_s",
     "shares_sync_with_dags",

@@ -88,8 +88,8 @@ def test_a_lease_renews_itself_for_as_long_as_its_block_lasts(ledger: Ledger) ->
 
 
 def test_an_expired_lease_continues_if_no_other_task_took_it(ledger: Ledger) -> None:
-    lease = ledger.acquire(SYNC, holder="a", ttl_s=1)
-    time.sleep(1.1)
+    lease = ledger.acquire(SYNC, holder="a", ttl_s=3)
+    time.sleep(3.1)
 
     lease.check()
     delivery = begun(lease)
