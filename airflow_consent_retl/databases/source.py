@@ -70,8 +70,8 @@ class ModelRows:
     """A running query: the schema before the first row, and the batches, each with that schema or a wider one.
 
     `fingerprint`: a text that other rows do not have, with a chance of 1 in 2**64, whatever their order: their number,
-    and the sum of a hash of each. The database computed it from the rows of `batches`. Empty: nobody asked, or this
-    kind of connection cannot.
+    and the sum of a hash of each. The database computed it from the rows of `batches`. Empty: it was not asked, or
+    this kind of connection cannot.
     """
 
     schema: pa.Schema

@@ -229,7 +229,7 @@ class SnapshotWriter:
 
 
 def published(folder: Folder, manifest: SnapshotManifest) -> tuple[SnapshotManifest, ManifestRef]:
-    """Write the manifest of a snapshot whose files are complete, and return it and its reference."""
+    """Write the manifest of a snapshot whose rows are complete, and return it and its reference."""
     digest = folder.publish(manifest.to_json())
     return manifest, ManifestRef(
         kind="snapshot",

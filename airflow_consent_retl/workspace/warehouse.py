@@ -21,7 +21,7 @@ from airflow_consent_retl.filtering.expressions import digests_among
 from airflow_consent_retl.filtering.permitted_warehouse import WarehousePermittedRows, verified_tables
 from airflow_consent_retl.filtering.warehouse import WarehouseFilter, digest_table
 from airflow_consent_retl.storage.decision_log import run_name
-from airflow_consent_retl.storage.manifest import MANIFEST_NAME, ManifestRef, SnapshotManifest, WarehouseTable
+from airflow_consent_retl.storage.manifest import SnapshotManifest, WarehouseTable
 from airflow_consent_retl.workspace.base import Extraction, FilterRun, Submission, Workspace, Written
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from airflow_consent_retl.storage.decision_log import SubjectKey
     from airflow_consent_retl.storage.folder import Folder
     from airflow_consent_retl.storage.forgotten import ForgottenPeople
+    from airflow_consent_retl.storage.manifest import ManifestRef
     from airflow_consent_retl.storage.opening import OpenedPermitted, OpenedSnapshot
     from airflow_consent_retl.storage.sync_folder import SyncFolder
 
@@ -141,6 +142,9 @@ class WarehouseWorkspace(Workspace):
 
     def extract(self, extraction: Extraction, folder: Folder) -> tuple[SnapshotManifest, ManifestRef]:
         """Make a table of the rows; only the manifest is written to the folder."""
+        # Late: a load extracts nothing.
+        from airflow_consent_retl.extraction.files import published
+
         self._check_submitted(extraction.query)
         made = extraction.made_table
         self.log.info("staging model `%s` in the warehouse behind connection `%s`", extraction.model, self.conn_id)
@@ -163,15 +167,7 @@ class WarehouseWorkspace(Workspace):
             ) as (manifest, _),
         ):
             extraction.check_columns([column.name for column in manifest.columns])
-            digest = folder.publish(manifest.to_json())
-        return manifest, ManifestRef(
-            kind="snapshot",
-            manifest=f"{folder.uri}/{MANIFEST_NAME}",
-            sha256=digest,
-            model=extraction.model,
-            rows=manifest.rows,
-            at=extraction.read_at,
-        )
+            return published(folder, manifest)
 
     def _check_submitted(self, query: ModelQuery) -> None:
         """Raise the error of a submitted query that failed: the missing table would not show the cause."""
