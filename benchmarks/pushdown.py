@@ -26,6 +26,7 @@ from measure import parser
 from tabulate import tabulate
 
 if TYPE_CHECKING:
+    import psycopg
     from support.postgres import Postgres
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
@@ -102,6 +103,14 @@ class Statements:
         return log.count("LOG:  statement: ") + log.count("LOG:  execute "), scanned
 
 
+def drop_rows(connection: psycopg.Connection[Any]) -> None:
+    """Drop the rows of runs that ended, which no later run reads, so that the disk has the rows of one run."""
+    tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'staging'").fetchall()
+    for (table,) in tables:
+        if {"snapshot", "permitted"} & set(table.split("_")):
+            connection.execute(f'DROP TABLE staging."{table}"')
+
+
 def timed(seconds: dict[str, float], stage: str, work: Callable[[], Any]) -> Any:
     """Do the work of a stage, note its seconds, and return its result."""
     started = time.perf_counter()
@@ -175,9 +184,10 @@ def main() -> None:
             ("1 % changed", "UPDATE customers SET spent = spent + 1 WHERE ok AND id % 100 = 1"),
         )
         for name, statement in steps:
-            if statement:
-                with postgres.connect() as connection:
+            with postgres.connect() as connection:
+                if statement:
                     connection.execute(statement)
+                drop_rows(connection)
             statements.reset()
             with counted.counting():
                 counts, seconds = run()

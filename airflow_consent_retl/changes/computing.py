@@ -20,7 +20,8 @@ from airflow_consent_retl.storage.changes_writer import ChangesWriter
 from airflow_consent_retl.storage.shape import Shape
 from airflow_consent_retl.storage.sync_manifests import ChangesCounts
 from airflow_consent_retl.storage.sync_mode import SyncMode
-from airflow_consent_retl.values.ids import ORDER_TAG, buckets, meeting_type
+from airflow_consent_retl.values.ids import ORDER_TAG, as_type, buckets, meeting_type
+from airflow_consent_retl.values.key_order import cuts_of, has_order
 from airflow_consent_retl.values.payload_hash import HASH_TAG, Digests, PayloadHash
 from airflow_consent_retl.values.pipeline import lean_memory
 
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from airflow_consent_retl.storage.records.rejections import RejectedPeople
 
 _READ_ROWS = 131_072
+# Rows of fewer batches are not worth a temporary file.
+_ORDERED_BATCHES = 3
 
 
 def compute_changes(
@@ -67,7 +70,8 @@ def compute_changes(
         sync: the sync's name, for the manifest.
         mode: which changes of the model the destination follows.
         load: its `schema` and `key_field` are used, and what `destination` reads of it.
-        destination: only asked what a removal needs: `can_remove`, `removal_schema`, `removal_rows`.
+        destination: only asked what a removal needs (`can_remove`, `removal_schema`, `removal_rows`), and for
+            `orders_rows` and `limits`.
         subject_key: the key of the filter's decision log.
         progress: called with numbers of permitted rows when they are read for the first time.
         adds: whether new people are sent; otherwise they count as skipped.
@@ -95,12 +99,14 @@ def compute_changes(
     )
     primary_key = permitted.manifest.primary_key
     id_type = meeting_type(None if state is None else state.id_type, permitted.id_type, primary_key=primary_key)
-    sends_all = adds and only is None and (state is None or not state.rows or mode is SyncMode.FULL)
+    is_first = state is None or not state.rows
+    sends_all = adds and only is None and (is_first or mode is SyncMode.FULL)
     # A destination that names rows by their values asks for them later, when the permitted set may be gone. Slices of
     # a load read the changes alone.
     keeps_rows = type(destination).confirm_rows is not Destination.confirm_rows or destination.takes_slices
-    leaves_rows = may_leave_rows and sends_all and not keeps_rows
-    writer = ChangesWriter(folder, id_type, shape, rows_are_permitted=leaves_rows)
+    cuts = _cuts(permitted, id_type, destination) if sends_all and is_first else None
+    leaves_rows = may_leave_rows and sends_all and not keeps_rows and cuts is None
+    writer = ChangesWriter(folder, id_type, shape, rows_are_permitted=leaves_rows, cuts=cuts)
     with ExitStack() as resources:
         resources.callback(writer.abort)
         resources.enter_context(lean_memory())
@@ -137,6 +143,17 @@ def compute_changes(
             cleared=load.cleared,
             policy_digest=permitted.manifest.policy_digest,
         )
+
+
+def _cuts(permitted: FilePermittedRows, id_type: pa.DataType, destination: Destination) -> pa.Array | None:
+    """Return what divides the rows into ranges of ids; None where they are sent in any order, or are in order."""
+    if not destination.orders_rows or not has_order(id_type):
+        return None
+    if permitted.rows <= (_ORDERED_BATCHES - 1) * destination.limits.batch_rows:
+        return None
+    primary_key = permitted.manifest.primary_key
+    ids = (as_type(some, id_type, primary_key=primary_key) for some in permitted.ids(_READ_ROWS))
+    return cuts_of(ids, permitted.rows)
 
 
 def removals_of(

@@ -185,6 +185,11 @@ class Destination(ABC):
         """The most that it takes at once."""
 
     @property
+    def orders_rows(self) -> bool:
+        """Whether it takes many rows faster in the order of their ids, over all batches of a first load."""
+        return False
+
+    @property
     def target(self) -> str:
         """The place where rows end up, for people and for the ledger: `table people of sqlite:/srv/crm.db`.
 

@@ -44,6 +44,7 @@ class Database:
         table_dialect: what it declares for a table writer that uses SQLAlchemy.
         table_names: a function that returns the names of its tables in lineage.
         table_batch_rows: the default number of rows in one transaction of the table writer.
+        orders_rows: whether its table writer is faster where keys ascend over all transactions of a first load.
     """
 
     name: str = ""
@@ -68,6 +69,7 @@ class Database:
     table_dialect: str = "..tables.dialects:STANDARD"
     table_names: str = "..table_names:names_of_hook"
     table_batch_rows: int = 5_000
+    orders_rows: bool = False
 
     @property
     def quotes_as(self) -> str:

@@ -104,6 +104,12 @@ class FilePermittedRows(PermittedRows):
         for start, rows, mapped in self._mapped(read):
             yield start, rows.column(primary_key), mapped
 
+    def ids(self, batch_rows: int) -> Iterator[pa.Array]:
+        """Yield the ids of all rows, in the order of `with_ids`, at most `batch_rows` at a time."""
+        columns = [self.manifest.primary_key]
+        read = read_from(self.folder, self.parts, 0, columns=columns, batch_rows=batch_rows)
+        return (rows.column(0) for _, rows in read)
+
     def batches(self, batch_rows: int) -> Iterator[pa.RecordBatch]:
         """Yield the rows in an order that never changes, in batches that are full, except for the last one.
 

@@ -14,6 +14,7 @@ from airflow_consent_retl.storage.change_set import Changes
 from airflow_consent_retl.storage.delivered import HASH_TYPE
 from airflow_consent_retl.storage.parts import PartsWriter
 from airflow_consent_retl.storage.sync_manifests import ChangesCounts, ChangesManifest, ClearGroup, RemovalGroup
+from airflow_consent_retl.values.key_order import InKeyOrder
 
 if TYPE_CHECKING:
     from airflow_consent_retl.storage.folder import Folder
@@ -33,9 +34,19 @@ class ChangesWriter:
         id_type: the type in which ids were compared.
         shape: of the rows.
         rows_are_permitted: whether the rows to send are left where they are: see `ChangesManifest`.
+        cuts: the people to send are written in the order of their ids, which these ids divide into ranges (see
+            `key_order.cuts_of`); None: as they come. Not with `rows_are_permitted`.
     """
 
-    def __init__(self, folder: Folder, id_type: pa.DataType, shape: Shape, *, rows_are_permitted: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Folder,
+        id_type: pa.DataType,
+        shape: Shape,
+        *,
+        rows_are_permitted: bool = False,
+        cuts: pa.Array | None = None,
+    ) -> None:
         self._folder = folder
         self._shape = shape
         self._rows_are_permitted = rows_are_permitted
@@ -62,6 +73,7 @@ class ChangesWriter:
             ]
         )
         self._upserts = PartsWriter(folder, "upserts", self.upsert_schema, row_group_rows=_ROW_GROUP_ROWS)
+        self._in_order = None if cuts is None else InKeyOrder(self.upsert_schema, "id", cuts)
         self._removals: dict[RemovalCause, PartsWriter] = {}
         self._clears: dict[tuple[str, ...], PartsWriter] = {}
 
@@ -86,7 +98,11 @@ class ChangesWriter:
         columns = [buckets, ids, hashes, was_delivered, unchanged, cleared, *values]
         if rows is not None:
             columns.append(pa.StructArray.from_arrays(rows.columns, fields=list(self._shape.load_schema)))
-        self._upserts.write(pa.RecordBatch.from_arrays(columns, schema=self.upsert_schema))
+        upserts = pa.RecordBatch.from_arrays(columns, schema=self.upsert_schema)
+        if self._in_order is None:
+            self._upserts.write(upserts)
+        else:
+            self._in_order.put(upserts)
 
     def remove(
         self, cause: RemovalCause, *, ids: pa.Array, buckets: pa.Array, entries: pa.Array, removal: pa.Array | None
@@ -143,6 +159,9 @@ class ChangesWriter:
         policy_digest: str = "",
     ) -> Changes:
         """Write the manifest, which makes the changes visible, and open them."""
+        if self._in_order is not None:
+            for rows in self._in_order.batches():
+                self._upserts.write(rows)
         upserts = self._upserts.close()
         removals = tuple(
             RemovalGroup(cause=str(cause), parts=self._removals[cause].close(), rows=self._removals[cause].rows)
@@ -177,6 +196,8 @@ class ChangesWriter:
         return Changes(self._folder, sha256=self._folder.publish(manifest.to_json()))
 
     def abort(self) -> None:
-        """Stop writing. The caller removes the folder."""
+        """Stop writing, and release all files. The caller removes the folder, if nothing was published."""
+        if self._in_order is not None:
+            self._in_order.close()
         for writer in [self._upserts, *self._removals.values(), *self._clears.values()]:
             writer.abort()

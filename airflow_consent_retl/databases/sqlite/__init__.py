@@ -15,6 +15,8 @@ DATABASE = Database(
     sample="ORDER BY RANDOM() LIMIT {rows}",
     # Each commit waits for the disk, and the more keys are written in order, the fewer pages are written twice.
     table_batch_rows=200_000,
+    # Each transaction then writes other pages of the key's index than the ones before.
+    orders_rows=True,
     source=".source:SqliteSource",
     place="..place:file_place",
     one_spelling="..place:table_in_file",

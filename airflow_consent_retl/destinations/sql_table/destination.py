@@ -102,6 +102,7 @@ class SqlTableDestination(Destination):
         self._table = TableName.parse(options.table)
         database = database_of(hook.conn_type)
         self._limits = Limits(batch_rows=options.batch_rows or database.table_batch_rows)
+        self._orders_rows = database.orders_rows
         self._hook = hook
         self._conn_id = hook.get_conn_id()
         self._place = place_of(hook)
@@ -124,6 +125,11 @@ class SqlTableDestination(Destination):
     def limits(self) -> Limits:
         """One transaction at a time, so that a load never waits for itself."""
         return self._limits
+
+    @property
+    def orders_rows(self) -> bool:
+        """As the database says."""
+        return self._orders_rows
 
     @property
     def target(self) -> str:
