@@ -27,12 +27,11 @@ from airflow_consent_retl.changes.removal_values import RemovalValues
 from airflow_consent_retl.changes.sending import CHOSEN, READ_ROWS, ReadRows, Sending, ToSend
 from airflow_consent_retl.consent.removal import RemovalCause
 from airflow_consent_retl.filtering.field_mapping import is_taken_back
-from airflow_consent_retl.filtering.files import Progress, read_ahead
 from airflow_consent_retl.storage.delivered import HASH_TYPE
 from airflow_consent_retl.storage.sync_mode import SyncMode
 from airflow_consent_retl.values.buffers import values_of, words_of
 from airflow_consent_retl.values.ids import as_type, buckets
-from airflow_consent_retl.values.pipeline import in_order
+from airflow_consent_retl.values.pipeline import in_order, read_ahead
 from airflow_consent_retl.values.spill import Spill
 
 if TYPE_CHECKING:
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
 
     from airflow_consent_retl.changes.causes import Causes
     from airflow_consent_retl.contract.destination import Destination, Load
+    from airflow_consent_retl.filtering.files import Progress
     from airflow_consent_retl.filtering.permitted_files import FilePermittedRows
     from airflow_consent_retl.storage.changes_writer import ChangesWriter
     from airflow_consent_retl.storage.delivered import DeliveredState

@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from airflow_consent_retl.errors import RefusedError
-from airflow_consent_retl.filtering.files import read_ahead
 from airflow_consent_retl.storage.delivered import entry_schema
 from airflow_consent_retl.values.buffers import values_of
 from airflow_consent_retl.values.ids import BUCKET_BITS, BUCKETS, ORDER_TAG, as_type, buckets
+from airflow_consent_retl.values.pipeline import read_ahead
 from airflow_consent_retl.values.spill import Spill, partitions_for
 
 if TYPE_CHECKING:

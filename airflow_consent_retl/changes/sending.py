@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 
 from airflow_consent_retl.changes.removal_values import lost_values
-from airflow_consent_retl.filtering.files import read_ahead
 from airflow_consent_retl.storage.delivered import HASH_TYPE
 from airflow_consent_retl.values.buffers import values_of
 from airflow_consent_retl.values.ids import as_type
+from airflow_consent_retl.values.pipeline import read_ahead
 from airflow_consent_retl.values.spill import Spill, partitions_for
 
 if TYPE_CHECKING:

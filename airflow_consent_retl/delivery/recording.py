@@ -6,8 +6,9 @@ and readers keep the latest ones. A person who was sent nothing has no record, n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -40,12 +41,22 @@ _SCHEMA = pa.schema(
 _NOTHING = -1
 
 
-def record_delivery(run: DeliveryRun, results: DeliveryResults) -> None:
-    """Write the records of a delivery, if it reached anyone.
+def record_of(run: DeliveryRun, results: DeliveryResults) -> Callable[[], None]:
+    """Return a function that writes the records of a delivery, if it reached anyone.
+
+    The ledger and the key are read here. The function only reads and writes files, so another thread may call it.
 
     Args:
         run: the delivery, whose outcomes are all known.
         results: of its batches, as for the delivered state.
+    """
+    key = RecordKey(run.context.key())
+    batches = [recorded_batch(batch) for batch in run.history().batches]
+    return partial(_record, run, results, key, batches)
+
+
+def _record(run: DeliveryRun, results: DeliveryResults, key: RecordKey, batches: Sequence[RecordedBatch]) -> None:
+    """Write the records.
 
     Raises:
         RefusedError: a file of the changes is gone.
@@ -54,7 +65,6 @@ def record_delivery(run: DeliveryRun, results: DeliveryResults) -> None:
     at = datetime.now(UTC)
     stream = RecordStream(context.store.folder.records, DeliveryRecords)
     name = stream.new_name(at)
-    key = RecordKey(context.key())
     table = _OutcomeTable()
     with SubjectRows(_SCHEMA, dictionary_columns=["outcome"]) as rows:
         of_kinds = (
@@ -66,7 +76,6 @@ def record_delivery(run: DeliveryRun, results: DeliveryResults) -> None:
             rows.add(key.subjects(ids), positions, outcomes)
         if not rows.rows:
             return
-        batches = [recorded_batch(batch) for batch in run.history().batches]
         stream.publish(
             name,
             DeliveryRecords(

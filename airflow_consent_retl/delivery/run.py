@@ -7,6 +7,7 @@ steps is in `protocol`.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ from airflow_consent_retl.changes.results import BatchResult
 from airflow_consent_retl.contract.destination import Load
 from airflow_consent_retl.contract.outcomes import Outcomes, RowStatus
 from airflow_consent_retl.delivery.attempts import AttemptHistory, BatchKind
-from airflow_consent_retl.delivery.recording import record_delivery
+from airflow_consent_retl.delivery.recording import record_of
 from airflow_consent_retl.delivery.report import Tally
 from airflow_consent_retl.delivery.row_codes import RowCodes
 from airflow_consent_retl.delivery.sharing import remove_unless_kept
@@ -207,10 +208,15 @@ class DeliveryRun:
         with context.store.folding(state, changes) as folding:
 
             def advance(results: DeliveryResults) -> None:
-                after = context.store.finish(folding, state, changes, results.sends, results.removes, results.clears)
-                reached(Step.FOLDED)
-                # INVARIANT: before the ledger closes the delivery: a worker that dies in between records it again.
-                record_delivery(self, results)
+                # Two cores: neither needs what the other one writes.
+                with ThreadPoolExecutor(1, thread_name_prefix="record") as recording:
+                    recorded = recording.submit(record_of(self, results))
+                    after = context.store.finish(
+                        folding, state, changes, results.sends, results.removes, results.clears
+                    )
+                    reached(Step.FOLDED)
+                    # INVARIANT: before the ledger closes the delivery: a worker that dies in between records it again.
+                    recorded.result()
                 reached(Step.RECORDED)
                 context.lease.advance(
                     self.delivery,

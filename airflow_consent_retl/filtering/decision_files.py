@@ -16,6 +16,7 @@ from airflow_consent_retl.filtering.decision_records import DecidedPeople, NewSt
 from airflow_consent_retl.storage.records.decided_state import CLASS_MASK, StateWriter, changes, read_state
 from airflow_consent_retl.storage.records.documents import DecidedStateFile
 from airflow_consent_retl.storage.records.subjects import DECIDED_MASK
+from airflow_consent_retl.values.pipeline import read_ahead
 from airflow_consent_retl.values.sorted_numbers import SortedNumbers
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ class SortedPeople(DecidedPeople):
         people = 0
         with ExitStack() as undo:
             undo.callback(state.abort)
-            for values, changed in changes(self._before(last), _distinct(self._values.slices(), own)):
+            found = changes(self._before(last), _distinct(self._values.slices(), own))
+            for values, changed in read_ahead(found, self._sorting):
                 state.write(values)
                 people += len(values)
                 if len(changed.subjects):

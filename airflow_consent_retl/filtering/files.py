@@ -43,7 +43,7 @@ from airflow_consent_retl.storage.forgotten import NOBODY, ForgottenPeople
 from airflow_consent_retl.storage.manifest import Column, DecisionLog, RecipientsGroup
 from airflow_consent_retl.storage.part_writer import incompressible_columns, repeating_columns
 from airflow_consent_retl.values.keys import find_duplicate_ids
-from airflow_consent_retl.values.pipeline import lean_memory_pool
+from airflow_consent_retl.values.pipeline import lean_memory_pool, read_ahead
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -367,11 +367,3 @@ def _chain(first: list[pa.RecordBatch], rest: Iterator[pa.RecordBatch]) -> Itera
     while first:
         yield first.pop()
     yield from rest
-
-
-def read_ahead(batches: Iterator[pa.RecordBatch], reading: Executor) -> Iterator[pa.RecordBatch]:
-    """Yield batches, each read in another thread while the caller processes the one before it."""
-    coming = reading.submit(next, batches, None)
-    while (rows := coming.result()) is not None:
-        coming = reading.submit(next, batches, None)
-        yield rows

@@ -7,6 +7,7 @@ and answers lie in temporary files without a name.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ from airflow_consent_retl.filtering.consent_answers import PERMITTED
 from airflow_consent_retl.filtering.found_verdicts import MOMENT, Denials, FoundVerdicts
 from airflow_consent_retl.values.buffers import values_of
 from airflow_consent_retl.values.ids import id_hashes
+from airflow_consent_retl.values.pipeline import in_order
 from airflow_consent_retl.values.spill import Spill, partitions_for
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 _PARTITION_ROWS, _MOST_PARTITIONS = 65_536, 4_096
 _BUFFER_BYTES = 8 << 20
+_WORKERS = 2
 # The answers about other people are left out early, by one byte for each of these hashes: at least eight for a person.
 _LEAST_MARKS, _MOST_MARKS = 1 << 12, 1 << 22
 
@@ -66,18 +69,22 @@ class PeopleInParts:
                 if len(there) < len(hashes):
                     rows, hashes = rows.take(pa.array(there)), hashes[there]  # noqa: PLW2901
                 kept.put(rows, self._partition_of(hashes))
-            found = [
-                self._compared(self._people.take(partition), kept.take(partition))
+            pairs = (
+                (self._people.take(partition), kept.take(partition))
                 for partition in range(self._people.partitions)
                 if self._people.has_rows(partition)
-            ]
+            )
+            with ThreadPoolExecutor(_WORKERS, thread_name_prefix="compare") as working:
+                found = list(in_order(self._compared, pairs, working, under_way=_WORKERS + 1))
         positions = np.concatenate([np.empty(0, np.int64), *(some.positions for some in found)])
         verdicts = np.concatenate([np.empty(0, np.int16), *(some.verdicts for some in found)])
         order = np.argsort(positions)
         return Denials(positions[order], verdicts[order], [moment for some in found for moment in some.moments])
 
     @staticmethod
-    def _compared(people: pa.RecordBatch, answers: pa.RecordBatch) -> Denials:
+    def _compared(pair: tuple[pa.RecordBatch, pa.RecordBatch]) -> Denials:
+        """Compare a partition of the people with the one of the answers."""
+        people, answers = pair
         encoded = people["id"].dictionary_encode()
         owners = pc.index_in(answers["id"], value_set=encoded.dictionary)
         found = FoundVerdicts(len(encoded.dictionary))

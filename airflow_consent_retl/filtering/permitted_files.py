@@ -6,6 +6,7 @@ import hashlib
 import json
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING
@@ -18,11 +19,14 @@ from airflow_consent_retl.filtering.guarded_fields import guarded_columns
 from airflow_consent_retl.filtering.permitted import PermittedRows, check_sum
 from airflow_consent_retl.storage.parts import full_batches, read_from
 from airflow_consent_retl.values.columns import declared_types
+from airflow_consent_retl.values.pipeline import in_order
 
 if TYPE_CHECKING:
     from airflow_consent_retl.contract.destination import Load
     from airflow_consent_retl.storage.manifest import Part
     from airflow_consent_retl.storage.opening import OpenedPermitted
+
+_VERIFYING = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +158,16 @@ def verified_files(opened: OpenedPermitted, *, destination: str, fields: Mapping
             columns = guarded_columns(group.withheld.get(destination, ()), fields)
             withheld |= {part.name: columns for part in group.parts}
     check_sum(opened, destination, sum(part.rows for part in parts))
-    for part in parts:
+
+    def verify(part: Part) -> None:
         folder.verify(part)
         # The digest proves the bytes, not the manifest's number of rows.
         folder.open_parquet(part).close()
+
+    # SHA-256 works without Python's lock (GIL).
+    with ThreadPoolExecutor(_VERIFYING, thread_name_prefix="verify") as verifying:
+        for _ in in_order(verify, parts, verifying, under_way=_VERIFYING):
+            pass
     return FilePermittedRows(folder, manifest, opened.sha256, destination, fields, tuple(parts), withheld)
 
 

@@ -32,6 +32,14 @@ def in_order(work: Callable[[T], U], items: Iterable[T], threads: Executor, *, u
         wait(waiting)
 
 
+def read_ahead(items: Iterator[T], reading: Executor) -> Iterator[T]:
+    """Yield items, each made in another thread while the caller works on the one before it. None ends them."""
+    coming = reading.submit(next, items, None)
+    while (item := coming.result()) is not None:
+        coming = reading.submit(next, items, None)
+        yield item
+
+
 @contextmanager
 def lean_memory() -> Iterator[None]:
     """Let Arrow return memory as soon as possible, inside this block."""

@@ -189,6 +189,22 @@ def test_a_failed_run_is_recorded_by_the_next_one(bench: Records) -> None:
     assert bench.told(1) == [("sent", "rejected", "", "invalid_email"), ("sent", "accepted", "", "")]
 
 
+def test_a_delivery_stays_open_until_its_records_are_written(bench: Records) -> None:
+    run, first, second = verified(bench.filtered(people({1: ("a", True)})), fields=FIELDS), Recorder(), Recorder()
+    records = Path(bench.stream().folder.path)
+    records.parent.mkdir(parents=True)
+    records.write_text("no folder")
+
+    with pytest.raises(OSError, match="records"):
+        bench.load(run, first)
+    records.unlink()
+    bench.load(run, second)
+
+    assert (first.ids, second.ids) == ([1], [])
+    assert bench.told(1) == [("sent", "accepted", "", "")]
+    assert [event.delivery for event in bench.of(1)] == [1]
+
+
 def test_records_that_a_dead_worker_wrote_before_count_once(bench: Records) -> None:
     load(bench, {1: ("a", True)})
     stream = bench.stream()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count, pairwise
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
@@ -12,6 +13,7 @@ import pyarrow as pa
 from airflow_consent_retl.storage.part_writer import PartWriter
 from airflow_consent_retl.storage.records.documents import SubjectPart
 from airflow_consent_retl.values.buffers import values_of
+from airflow_consent_retl.values.pipeline import in_order
 from airflow_consent_retl.values.spill import Spill
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ _PART_ROWS = 1_048_576
 _PARTITION_BITS = 8
 # More rows are put into partitions first, which are sorted one by one.
 _SORTED_AT_ONCE_ROWS = 1_048_576
+_WORKERS = 2
 
 
 class SubjectRows:
@@ -68,11 +71,17 @@ class SubjectRows:
         if not self.rows:
             return ()
         digits = 0 if self.rows <= self._part_rows else 1 if self.rows <= 16 * self._part_rows else 2
-        parts = []
-        for number, slices in enumerate(self._sorted_at_once(digits) if self._spill is None else self._spilled(digits)):
-            prefix = f"{number:0{digits}x}" if digits else ""
-            part = self._write_part(folder, f"{name}-{prefix or 'all'}.parquet", slices)
-            parts.append(SubjectPart(prefix=prefix, part=part))
+        of_parts = self._sorted_at_once(digits) if self._spill is None else self._spilled(digits)
+        prefixes = (f"{number:0{digits}x}" if digits else "" for number in count())
+
+        def write(of_part: tuple[str, Iterator[pa.RecordBatch]]) -> SubjectPart:
+            prefix, slices = of_part
+            return SubjectPart(
+                prefix=prefix, part=self._write_part(folder, f"{name}-{prefix or 'all'}.parquet", slices)
+            )
+
+        with ThreadPoolExecutor(_WORKERS, thread_name_prefix="record") as working:
+            parts = list(in_order(write, zip(prefixes, of_parts, strict=False), working, under_way=_WORKERS))
         return tuple(part for part in parts if part.part.rows)
 
     def _put_down(self) -> None:
@@ -94,6 +103,9 @@ class SubjectRows:
 
     def _spilled(self, digits: int) -> Iterator[Iterator[pa.RecordBatch]]:
         """Yield the rows of each part, one partition of the spill after the other."""
+        if self._spill is not None:
+            # Before several threads take partitions.
+            self._spill.seal()
         partitions_per_part = 1 << (_PARTITION_BITS - 4 * digits)
         for first in range(0, 1 << _PARTITION_BITS, partitions_per_part):
             yield self._partitions(range(first, first + partitions_per_part))
