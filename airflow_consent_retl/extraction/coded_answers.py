@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from airflow_consent_retl.consent import ConsentSource, Doubt
 from airflow_consent_retl.extraction.consent_expressions import DOUBT, SUBJECT, TIME, value_column
@@ -23,10 +24,14 @@ if TYPE_CHECKING:
 
     Answer = tuple[str | None, ...]
 
-CODED_COLUMNS = {SUBJECT: "VARCHAR", "answer": "INTEGER", "moment": "BIGINT"}
 _MOST_ANSWERS = 1 << 14
-# Larger than every number of an answer: a time and a number are one sum, whose order is that of the time.
-_STEP = 1 << 20
+# Sums of times and numbers below this are exact in 64 bits.
+_SMALL_SUM = 1 << 62
+
+
+def coded_columns(*, are_integers: bool) -> dict[str, str]:
+    """Return the columns of a table with the numbers of answers; its subjects are integers, or text."""
+    return {SUBJECT: "BIGINT" if are_integers else "VARCHAR", "answer": "INTEGER", "moment": "BIGINT"}
 
 
 def is_coded(source: ConsentSource) -> bool:
@@ -46,6 +51,9 @@ class CodedAnswers:
         self._source = source
         self._columns = [column for column, _ in source.columns]
         self._numbers: dict[Answer, int] = {}
+        # The times so far: how far the farthest is from 1970, and whether there are any, and rows without one.
+        self._farthest = 0
+        self._has_times = self._has_undated = False
 
     @property
     def are_too_many(self) -> bool:
@@ -53,13 +61,18 @@ class CodedAnswers:
         return len(self._numbers) > _MOST_ANSWERS
 
     def of(self, columns: Mapping[str, pa.Array]) -> list[pa.Array]:
-        """Return the columns of `CODED_COLUMNS` for some rows.
+        """Return the columns of `coded_columns` for some rows.
 
         Args:
-            columns: the source's columns: texts, and its time as a number.
+            columns: the source's columns: texts, its time as a number, and maybe its subjects as integers.
         """
         subjects, time = columns[self._source.subject], self._source.time
         times = pa.nulls(len(subjects), pa.int64()) if time is None else columns[time]
+        self._has_undated |= times.null_count > 0
+        if times.null_count < len(times):
+            bounds = pc.min_max(times)
+            self._farthest = max(self._farthest, abs(bounds["min"].as_py()), abs(bounds["max"].as_py()))
+            self._has_times = True
         return [subjects, self._coded([columns[name] for name in self._columns]), times]
 
     def _coded(self, values: Sequence[pa.Array]) -> pa.Array:
@@ -90,7 +103,7 @@ class CodedAnswers:
         """Return the query for the source's own columns.
 
         Args:
-            table: with `CODED_COLUMNS`.
+            table: with `coded_columns`.
         """
         subject, time = self._source.subject, self._source.time
         values = [f"{value_column(place)} AS {_quoted(name)}" for place, name in enumerate(self._columns)]
@@ -112,20 +125,28 @@ class CodedAnswers:
             f"CASE WHEN {DOUBT} = {int(Doubt.NONE)} THEN answers.{value_column(place)} END AS {value_column(place)}"
             for place in range(len(self._columns))
         ]
-        undated = "FILTER (WHERE moment IS NULL)"
+        # A time and a number are one sum, whose order is that of the time: the step is larger than every number.
+        step = 1 << len(self._numbers).bit_length()
+        whole = "BIGINT" if self._farthest * step + step < _SMALL_SUM else "HUGEINT"
+
+        def last(answer: str) -> str:
+            return f"max(moment::{whole} * {step} + {answer})" if self._has_times else "NULL"
+
+        def undated(aggregate: str) -> str:
+            return f"{aggregate}(answer) FILTER (WHERE moment IS NULL)" if self._has_undated else "NULL::INTEGER"
+
         return f"""
             SELECT {SUBJECT}, {", ".join(values)}, newest AS {TIME}, {DOUBT} FROM (
                 SELECT *, CAST(CASE WHEN low <> high OR undated_low <> low OR undated_high <> low
                     THEN {int(Doubt.CONFLICT)}{future} ELSE {int(Doubt.NONE)} END AS INT) AS {DOUBT}
                 FROM (
                     SELECT {SUBJECT}, newest, undated_low, undated_high,
-                        coalesce(CAST(highest - newest::HUGEINT * {_STEP} AS INT), undated_high) AS high,
-                        coalesce({_STEP - 1} - CAST(lowest - newest::HUGEINT * {_STEP} AS INT), undated_low) AS low
+                        coalesce(CAST(highest - newest::{whole} * {step} AS INT), undated_high) AS high,
+                        coalesce({step - 1} - CAST(lowest - newest::{whole} * {step} AS INT), undated_low) AS low
                     FROM (
                         SELECT {SUBJECT}, max(moment) AS newest,
-                            max(moment::HUGEINT * {_STEP} + answer) AS highest,
-                            max(moment::HUGEINT * {_STEP} + {_STEP - 1} - answer) AS lowest,
-                            min(answer) {undated} AS undated_low, max(answer) {undated} AS undated_high
+                            {last("answer")} AS highest, {last(f"{step - 1} - answer")} AS lowest,
+                            {undated("min")} AS undated_low, {undated("max")} AS undated_high
                         FROM {table} WHERE {SUBJECT} IS NOT NULL GROUP BY {SUBJECT}
                     )
                 )

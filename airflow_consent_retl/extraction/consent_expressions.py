@@ -45,12 +45,12 @@ class AnswerHistory:
     latest: ir.Value | None
 
     @staticmethod
-    def columns(source: ConsentSource) -> dict[str, str]:
+    def columns(source: ConsentSource, *, subject: str = "string") -> dict[str, str]:
         """Return the columns of `reduced` with Ibis' types: values are text, and times are numbers."""
         values = 1 if source.value is not None else len(source.columns)
         category = {} if source.category is None else {CATEGORY: "string"}
         consent = {value_column(number): "string" for number in range(values)}
-        return {SUBJECT: "string", **category, **consent, TIME: "int64", DOUBT: "int32"}
+        return {SUBJECT: subject, **category, **consent, TIME: "int64", DOUBT: "int32"}
 
     def reduced(self) -> ir.Table:
         """Return the answer that counts and its doubt, for each subject, or for each subject and category."""
@@ -276,11 +276,12 @@ def parts_of(
     Args:
         source: the consent source.
         raw_key: the key of the model's rows, as they have it.
-        found: the result of `AnswerHistory.reduced` or `listed`, or the clusters of people.
+        found: the result of `AnswerHistory.reduced` or `listed`, or the clusters of people. If its subjects are
+            integers and not their text, so are the keys.
         dialect: the dialect of the SQL.
         are_integers: whether the subjects are integers.
     """
-    key = key_of(source, raw_key, dialect)
+    key = raw_key if found[SUBJECT].type().is_integer() else key_of(source, raw_key, dialect)
     if isinstance(source, IdentityLinks):
         return [JoinedPart(key, found, {CLUSTER: found[CLUSTER]})]
     if not isinstance(source, ConsentSource):
@@ -319,13 +320,21 @@ def _doubts_and_times(
     return brought | {times[name]: found[TIME] for name in names if name in times}
 
 
-def joined(rows: ir.Table, *, columns: Sequence[str], parts: Sequence[JoinedPart]) -> ir.Table:
+def matched_column(number: int) -> str:
+    """Return the name of the column that tells whether a row has a subject in a joined table."""
+    return f"consent_retl_matched_{number}"
+
+
+def joined(
+    rows: ir.Table, *, columns: Sequence[str], parts: Sequence[JoinedPart], with_matched: bool = False
+) -> ir.Table:
     """Return each row once, with the sources' answers about it; NULL if a source has no answer.
 
     Args:
         rows: the model's rows.
         columns: the model's columns to keep.
         parts: the tables to join.
+        with_matched: whether each part also brings its `matched_column`.
     """
     keys = {_key(number): part.key for number, part in enumerate(parts)}
     near = {number: part.near for number, part in enumerate(parts) if part.near is not None}
@@ -347,6 +356,8 @@ def joined(rows: ir.Table, *, columns: Sequence[str], parts: Sequence[JoinedPart
                 is_near = result[_subject(number)].isnull() & result[_spelled(number)].notnull()
                 value = ibis.cases((is_near, ibis.literal(int(Doubt.NEAR_KEY), "int32")), else_=value)
             brought[name] = value
+        if with_matched:
+            brought[matched_column(number)] = result[_subject(number)].notnull()
     return result.select(*columns, **brought)
 
 

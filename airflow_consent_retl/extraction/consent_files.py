@@ -21,14 +21,22 @@ from airflow_consent_retl.consent import CLOCK_SKEW, CLUSTER, ConsentSource, Ide
 from airflow_consent_retl.databases.dialect import Dialect
 from airflow_consent_retl.databases.source import ModelRows, read_model
 from airflow_consent_retl.errors import ConsentRetlError, ModelError, RefusedError
-from airflow_consent_retl.extraction.coded_answers import CODED_COLUMNS, CodedAnswers, is_coded
-from airflow_consent_retl.extraction.consent_expressions import SUBJECT, AnswerHistory, joined, key_of, listed, parts_of
+from airflow_consent_retl.extraction.coded_answers import CodedAnswers, coded_columns, is_coded
+from airflow_consent_retl.extraction.consent_expressions import (
+    SUBJECT,
+    AnswerHistory,
+    joined,
+    listed,
+    matched_column,
+    parts_of,
+)
 from airflow_consent_retl.extraction.consent_kinds import (
     ValueKind,
     check_kinds,
     check_list,
     check_matched,
     check_names,
+    has_64_bits,
     kind_to_see,
     received,
     sent,
@@ -104,6 +112,8 @@ class _Join:
         self._log = log
         self._warn = warn
         self._subject_kinds: list[str] = []
+        # The sources whose subjects are compared as integers, not as their text.
+        self._integers: set[int] = set()
         self._brought: list[list[pa.Field]] = []
         # Of the model's identities, if there are any.
         self._links: LinkTables | None = None
@@ -119,16 +129,24 @@ class _Join:
         table, read_rows, without = f"source_{number}", 0, 0
         coded = CodedAnswers(source) if isinstance(source, ConsentSource) and is_coded(source) else None
         as_text = {name: "BIGINT" if name == time else "VARCHAR" for name in wanted}
-        self._create(table, as_text if coded is None else CODED_COLUMNS)
         with read_model(hook, source_query(source, conn_id, time_zone=self._time_zone)) as read:
+            are_integers = coded is not None and self._has_integers(source, read.schema)
+            self._create(table, as_text if coded is None else coded_columns(are_integers=are_integers))
             for batch in read.batches:
-                columns = {name: sent(batch.column(name), kinds[name]) for name in wanted}
-                self._insert(table, [*columns.values()] if coded is None else coded.of(columns))
-                if coded is not None and coded.are_too_many:
+                if coded is not None and (
+                    coded.are_too_many or (are_integers and not has_64_bits(batch.column(source.subject).type))
+                ):
                     self._go_on_as_text(table, as_text, coded)
-                    coded = None
+                    coded, are_integers = None, False
+                columns = {
+                    name: sent(batch.column(name), kinds[name], as_integer=are_integers and name == source.subject)
+                    for name in wanted
+                }
+                self._insert(table, [*columns.values()] if coded is None else coded.of(columns))
                 read_rows += batch.num_rows
                 without += batch.column(source.subject).null_count
+        if are_integers:
+            self._integers.add(number)
         self._subject_kinds.append(kinds[source.subject].kind)
         self._brought.append(_fields(source, kinds))
         rows = read_rows - without
@@ -152,7 +170,9 @@ class _Join:
     def read_model(self, rows: ModelRows) -> None:
         """Read the model's rows into files, and their keys into a table."""
         kinds = [ValueKind(f"key `{source.key}` of consent_sources[{n}]") for n, source in enumerate(self._sources)]
-        self._create("model", {"ordinal": "BIGINT"} | {_key(number): "VARCHAR" for number in range(len(kinds))})
+        integers = {n for n in self._integers if has_64_bits(rows.schema.field(self._sources[n].key).type)}
+        types = {_key(number): "BIGINT" if number in integers else "VARCHAR" for number in range(len(kinds))}
+        self._create("model", {"ordinal": "BIGINT", **types})
         start = 0
         with ExitStack() as files:
             spill: pa.RecordBatchStreamWriter | None = None
@@ -165,27 +185,29 @@ class _Join:
                     schema = batch.schema
                     spill = files.enter_context(self._spill(batch.schema))
                 spill.write_batch(batch)
+                for number in [n for n in integers if not has_64_bits(batch.column(self._sources[n].key).type)]:
+                    self._as_text("model", _key(number))
+                    integers.remove(number)
                 keys = [
-                    sent(batch.column(str(source.key)), kind) for source, kind in zip(self._sources, kinds, strict=True)
+                    sent(batch.column(str(source.key)), kind, as_integer=number in integers)
+                    for number, (source, kind) in enumerate(zip(self._sources, kinds, strict=True))
                 ]
                 self._insert("model", [_ordinals(start, batch.num_rows), *keys])
                 start += batch.num_rows
         for number, source in enumerate(self._sources):
             check_kinds(number, source, key=kinds[number].kind, subject=self._subject_kinds[number])
-            for name, where in _answers(source):
-                keyed = ibis.table({_key(number): "string"}, name="model")
-                in_form = _DIALECT.compile(keyed.select(key=key_of(source, keyed[_key(number)], _DIALECT)))
-                found = (
-                    f"SELECT count(*) FROM ({in_form}) AS rows SEMI JOIN (SELECT subject FROM reduced_{number}{where}) "  # noqa: S608
-                    "AS known ON rows.key = known.subject"
-                )
-                check_matched(
-                    number, source, name, rows=start, matched=self._count(found), log=self._log, warn=self._warn
-                )
+        for number in self._integers - integers:
+            self._as_text(f"reduced_{number}", SUBJECT)
+        self._integers = integers
+        self._rows = start
 
     def result(self, schema: pa.Schema) -> ModelRows:
-        """Return the model's rows with the answers."""
-        keys = {_key(number): "string" for number in range(len(self._sources))}
+        """Return the model's rows with the answers.
+
+        Raises:
+            ModelError: a source that requires a match has none.
+        """
+        keys = {_key(number): self._subject_type(number) for number in range(len(self._sources))}
         model = ibis.table({"ordinal": "int64", **keys}, name="model")
         parts = [
             part
@@ -198,18 +220,28 @@ class _Join:
                 are_integers=self._subject_kinds[number] == "integer",
             )
         ]
-        found = joined(model, columns=["ordinal"], parts=parts)
+        found = joined(model, columns=["ordinal"], parts=parts, with_matched=True)
         # First joined, then sorted: each of the two takes as much memory as the engine has, and more fails.
         self._run(f"CREATE TABLE found AS {_DIALECT.compile(found)}")
+        matched = [matched_column(number) for number in range(len(parts))]
+        self._check_matched(matched)
         if self._links is None:
             self._run("DROP TABLE model")
         brought = pa.schema([field for fields in self._brought for field in fields])
-        rows = ModelRows(pa.schema([*schema, *brought]), self._glued("SELECT * FROM found ORDER BY ordinal", brought))
+        answers_sql = f"SELECT * EXCLUDE ({', '.join(matched)}) FROM found ORDER BY ordinal"  # noqa: S608
+        rows = ModelRows(pa.schema([*schema, *brought]), self._glued(answers_sql, brought))
         if self._links is None:
             return rows
         answers = [self._reduced(number, source) for number, source in enumerate(self._sources)]
         of_sources = list(zip(self._sources, answers, self._brought, strict=True))
         return self._links.with_outsiders(rows, _key(self._links.number), of_sources, self._answers)
+
+    def _check_matched(self, columns: Sequence[str]) -> None:
+        """Check that each source has subjects of the model for each part that it brings."""
+        counts = self._fetch(f"SELECT {', '.join(f'count_if({column})' for column in columns)} FROM found")  # noqa: S608
+        answers = [(number, source, name) for number, source in enumerate(self._sources) for name in _answers(source)]
+        for (number, source, name), matched in zip(answers, counts, strict=True):
+            check_matched(number, source, name, rows=self._rows, matched=matched, log=self._log, warn=self._warn)
 
     def _glued(self, sql: str, brought: pa.Schema) -> Iterator[pa.RecordBatch]:
         answers = RowSlices(self._answers(sql))
@@ -244,6 +276,19 @@ class _Join:
         # Raised outside the handler, because the engine's message may quote a row.
         raise problem
 
+    def _has_integers(self, source: ExternalConsent, schema: pa.Schema) -> bool:
+        """Return whether subjects can be compared as integers; identities are text, and so are columns of consent."""
+        of_answers = {column for column, _ in source.columns} if isinstance(source, ConsentSource) else set()
+        has_identities = any(isinstance(one, IdentityLinks) for one in self._sources)
+        subject = source.subject
+        return not has_identities and subject not in of_answers and has_64_bits(schema.field(subject).type)
+
+    def _subject_type(self, number: int) -> str:
+        return "int64" if number in self._integers else "string"
+
+    def _as_text(self, table: str, column: str) -> None:
+        self._run(f"ALTER TABLE {table} ALTER {column} TYPE VARCHAR")
+
     def _go_on_as_text(self, table: str, columns: Mapping[str, str], coded: CodedAnswers) -> None:
         """Replace the numbers of a source's answers by their text."""
         self._create(f"{table}_as_text", columns)
@@ -276,7 +321,8 @@ class _Join:
             return ibis.table({SUBJECT: "string", CLUSTER: "int64"}, name=f"reduced_{number}")
         if not isinstance(source, ConsentSource):
             return ibis.table({"subject": "string"}, name=f"reduced_{number}")
-        return ibis.table(AnswerHistory.columns(source), name=f"reduced_{number}")
+        columns = AnswerHistory.columns(source, subject=self._subject_type(number))
+        return ibis.table(columns, name=f"reduced_{number}")
 
     def _spill(self, schema: pa.Schema) -> pa.RecordBatchStreamWriter:
         self._spilled.append(self._folder / f"rows-{len(self._spilled):05d}.arrows")
@@ -327,15 +373,11 @@ def _fields(source: ExternalConsent, kinds: Mapping[str, ValueKind]) -> list[pa.
     return [*values, *doubts, *times]
 
 
-def _answers(source: ExternalConsent) -> list[tuple[str, str]]:
-    """Return the columns for which a source may have no subject, each with the condition of its rows."""
+def _answers(source: ExternalConsent) -> list[str]:
+    """Return the columns for which a source may have no subject, one for each of its parts."""
     if isinstance(source, ConsentSource) and source.category is not None:
-        return [(name, f" WHERE category = {_literal(category)}") for category, name in source.columns]
-    return [(source.brought[0], "")]
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+        return [name for _, name in source.columns]
+    return [source.brought[0]]
 
 
 def _ordinals(start: int, rows: int) -> pa.Array:

@@ -78,9 +78,16 @@ def kind_to_see(number: int, source: ExternalConsent, name: str) -> ValueKind:
     return ValueKind(what)
 
 
-def sent(column: pa.Array, kind: ValueKind) -> pa.Array:
-    """Return values as their exact text, and times as microseconds since 1970 in UTC."""
+def has_64_bits(type_: pa.DataType) -> bool:
+    """Return whether all values of a type are integers of 64 bits with a sign, or NULL."""
+    return bool(pt.is_null(type_) or (pt.is_integer(type_) and not pt.is_uint64(type_)))
+
+
+def sent(column: pa.Array, kind: ValueKind, *, as_integer: bool = False) -> pa.Array:
+    """Return values as their exact text, times as microseconds since 1970 in UTC; with `as_integer`, as integers."""
     kind.see(column.type)
+    if as_integer:
+        return column.cast(pa.int64())
     if kind.unit is not None:
         return _microseconds(column.cast(pa.int64()), kind.unit)
     if kind.is_time:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from airflow_consent_retl.consent import ConsentSource, counted_answers
 from airflow_consent_retl.consent.freshness import CLOCK_SKEW
 from airflow_consent_retl.databases.source import ModelRows
-from airflow_consent_retl.extraction.coded_answers import CODED_COLUMNS, CodedAnswers, is_coded
+from airflow_consent_retl.extraction.coded_answers import CodedAnswers, coded_columns, is_coded
 from airflow_consent_retl.extraction.reading import reading_with_consent
 from airflow_consent_retl.hooks.sql import sql_hook
 
@@ -60,10 +60,11 @@ def stored(
 ) -> CodedAnswers:
     """Store rows in two batches."""
     coded = CodedAnswers(source)
-    described = ", ".join(f"{name} {type_}" for name, type_ in CODED_COLUMNS.items())
+    types = coded_columns(are_integers=False)
+    described = ", ".join(f"{name} {type_}" for name, type_ in types.items())
     connection.execute(f"CREATE OR REPLACE TABLE source ({described})")
     for some in (rows[:5], rows[5:]):
-        incoming = pa.table(dict(zip(CODED_COLUMNS, coded.of(columns_of(some)), strict=True)))  # noqa: F841 - read below
+        incoming = pa.table(dict(zip(types, coded.of(columns_of(some)), strict=True)))  # noqa: F841 - read below
         connection.execute("INSERT INTO source SELECT * FROM incoming")
     connection.register("answers", coded.table())
     return coded

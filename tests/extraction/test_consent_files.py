@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -452,6 +453,59 @@ def test_rows_whose_schema_widens_keep_it(duck: Path) -> None:
 
     assert [batch.schema.field("note").type for batch in found] == [pa.null(), pa.string()]
     assert [batch.column("ads").to_pylist() for batch in found] == [[True], [None]]
+
+
+@pytest.mark.parametrize("subject", ["BIGINT", "INTEGER", "UBIGINT", "DECIMAL(20,0)"])
+@pytest.mark.parametrize(
+    "types",
+    [
+        [pa.int64()],
+        [pa.int32()],
+        [pa.uint64()],
+        [pa.decimal128(20)],
+        [pa.null(), pa.int64()],
+        [pa.int16(), pa.uint64()],
+    ],
+    ids=lambda types: " then ".join(map(str, types)),
+)
+def test_integers_of_any_types_meet(duck: Path, subject: str, types: list[pa.DataType]) -> None:
+    rows = [{"subject": id_, "ads": id_ % 2 == 0} for id_ in (1, 2, 3, 30_000)]
+    fill(duck, [*rows, {"subject": None, "ads": False}], f"subject {subject}, ads BOOLEAN")
+    ids = [[None] if type_ == pa.null() else [1, 2, 5, 30_000, None] for type_ in types]
+    tables = [pa.table({"id": pa.array(some, type_)}) for some, type_ in zip(ids, types, strict=True)]
+    batches = iter([batch for table in tables for batch in table.to_batches()])
+    log: list[str] = []
+
+    with reading_with_consent(
+        lambda: nullcontext(ModelRows(tables[0].schema, batches)),
+        [ConsentSource("FROM consents", subject="subject", key="id", columns=["ads"])],
+        hook_of=lambda _: sql_hook("consents"),
+        conn_id="c",
+        time_zone="UTC",
+        at=AT,
+        log=log.append,
+        warn=print,
+    ) as read_rows:
+        found = [answer for batch in read_rows.batches for answer in batch.column("ads").to_pylist()]
+
+    answers = {1: False, 2: True, 30_000: True}
+    assert found == [answers.get(id_ or 0) for some in ids for id_ in some]
+    matched, many = sum(answer is not None for answer in found), len(found)
+    assert f"consent_sources[0]: {matched:,} of {many:,} rows of the model have a subject there for `ads`" in log
+
+
+def test_subjects_that_are_first_missing_and_then_text_are_compared_as_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "consents.sqlite"
+    monkeypatch.setenv("AIRFLOW_CONN_CONSENTS", json.dumps({"conn_type": "sqlite", "host": str(file)}))
+    with sqlite3.connect(file) as connection:
+        connection.execute("CREATE TABLE consents (subject, ads)")
+        connection.executemany("INSERT INTO consents VALUES (?, ?)", [(None, 0)] * 140_000 + [(IDS[0], 1), (IDS[1], 0)])
+
+    found = read(MODEL, [ConsentSource("SELECT * FROM consents", subject="subject", key="id", columns=["ads"])])
+
+    assert found.column("ads").to_pylist() == [1, 0, *[None] * 5]
 
 
 def test_a_model_without_rows_needs_no_match(duck: Path) -> None:
