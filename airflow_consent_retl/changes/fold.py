@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from threading import Event
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +26,7 @@ from airflow_consent_retl.errors import RefusedError
 from airflow_consent_retl.storage.delivered import HASH_TYPE, MOMENT_TYPE, DeliveredWriter, fields_text
 from airflow_consent_retl.values.buffers import values_of
 from airflow_consent_retl.values.ids import ORDER_TAG, as_type, buckets, meeting_type
-from airflow_consent_retl.values.pipeline import lean_memory
+from airflow_consent_retl.values.pipeline import in_order, lean_memory
 from airflow_consent_retl.values.spill import Spill
 
 if TYPE_CHECKING:
@@ -38,6 +39,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _READ_ROWS = 65_536
+_WORKERS = 2
+
+
+class _Partition(NamedTuple):
+    """Entries, the rows that were sent, and the entries that were removed or cleared, each with its result."""
+
+    entries: pa.RecordBatch
+    sent: pa.RecordBatch
+    removed: pa.RecordBatch
+    cleared: pa.RecordBatch
 
 
 class Folding:
@@ -156,12 +167,21 @@ class Folding:
         if self._state is not None:
             verified.append(self._verifying.submit(self._state.verify))
         self._read.result()
-        with StatePartitions(self._state, self._id_type, self._partitions, self._reading) as partitions:
-            for partition, entries in enumerate(partitions):
-                sent = sends.of_sent(self._sent.take(partition))
-                removed = removes.of_removed(self._removed.take(partition))
-                cleared = clears.of_removed(self._cleared.take(partition))
-                self._fold_partition(entries, sent, removed, cleared, writer)
+        with (
+            ThreadPoolExecutor(_WORKERS, thread_name_prefix="fold") as working,
+            StatePartitions(self._state, self._id_type, self._partitions, self._reading) as partitions,
+        ):
+            some = (
+                _Partition(
+                    entries,
+                    sends.of_sent(self._sent.take(partition)),
+                    removes.of_removed(self._removed.take(partition)),
+                    clears.of_removed(self._cleared.take(partition)),
+                )
+                for partition, entries in enumerate(partitions)
+            )
+            for rows in in_order(partial(self._folded, writer.schema), some, working, under_way=_WORKERS + 1):
+                writer.write(rows)
         for verification in verified:
             verification.result()
 
@@ -175,14 +195,9 @@ class Folding:
             return values_of(kept, np.uint16).astype(np.uint16)
         return buckets(as_type(ids, self._id_type, primary_key=self._changes.manifest.primary_key))
 
-    def _fold_partition(
-        self,
-        entries: pa.RecordBatch,
-        sent: pa.RecordBatch,
-        removed: pa.RecordBatch,
-        cleared: pa.RecordBatch,
-        writer: DeliveredWriter,
-    ) -> None:
+    def _folded(self, schema: pa.Schema, partition: _Partition) -> pa.RecordBatch:
+        """Return the entries of a partition in the next version, in the order of their buckets."""
+        entries, sent, removed, cleared = partition
         removal = entries["removal"] if "removal" in entries.schema.names else None
         if self._values is not None:
             removal = self._values.convert(removal, entries["id"])
@@ -200,7 +215,7 @@ class Folding:
                     folded.unsettled,
                     ~folded.is_confirmed,
                     folded.kept,
-                    writer.schema,
+                    schema,
                 ),
                 self._written(
                     sent,
@@ -210,12 +225,12 @@ class Folding:
                     folded.sent_unsettled,
                     folded.is_sent_in_doubt,
                     folded.sent_kept,
-                    writer.schema,
+                    schema,
                 ),
             ]
         )
         order = np.argsort(values_of(rows["bucket"], np.uint16), kind="stable")
-        writer.write(rows.take(pa.array(order)))
+        return rows.take(pa.array(order))
 
     def _written(
         self,
