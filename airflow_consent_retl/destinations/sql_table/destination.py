@@ -60,6 +60,9 @@ class SqlTableDestination(Destination):
     and insert the rest, in one transaction. Timestamps with a zone are stored as such; SQLite has no such type and
     gets text in UTC, and text for decimals. Names of tables and columns are quoted and taken exactly as written.
 
+    SQLite gets a first load of more than two batches in the order of the ids, if these are integers or text: so it
+    writes most pages of the key's index once. The rows wait in the changes, as those of later loads do.
+
     Snowflake and BigQuery load a batch in bulk into a table of its own next to the target, and apply it with one
     MERGE. Neither enforces that a key is unique: any column may be the key, and if the table already has a key
     twice, all of its rows are updated, marked or deleted. On BigQuery the table is named `dataset.table`.
