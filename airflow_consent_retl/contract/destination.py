@@ -186,7 +186,7 @@ class Destination(ABC):
 
     @property
     def orders_rows(self) -> bool:
-        """Whether it takes many rows faster in the order of their ids, over all batches of a first load."""
+        """True for a place that takes many rows faster in the order of their ids, over all batches of a first load."""
         return False
 
     @property
