@@ -219,15 +219,21 @@ def _duplicates(evidence: Evidence, counted: Counter[Reason]) -> Iterator[Violat
 def _unanswered(evidence: Evidence) -> dict[int, list[int]]:
     """Return, by customer, when requests with the customer, or with others of the same batch, were not answered."""
     found: dict[int, list[int]] = {}
-    whole: dict[int, list[frozenset[int]]] = {}
+    batches: dict[tuple[int, bool, bool], list[frozenset[int]]] = {}
     for request in evidence.requests:
-        rows, batches = frozenset(request.rows), whole.setdefault(evidence.run_of(request), [])
+        batches.setdefault(_kind(evidence, request), []).append(frozenset(request.rows))
+    for request in evidence.requests:
         if request.answered_at is None:
-            # The next try of a batch is without the people who were withheld since.
-            for identifier in rows.union(*(batch for batch in batches if rows < batch)):
+            # Another try of a batch, before or after, is without the people who were withheld at its time. No person
+            # is in two batches of one run and kind.
+            rows = frozenset(request.rows)
+            for identifier in rows.union(*(batch for batch in batches[_kind(evidence, request)] if rows & batch)):
                 found.setdefault(identifier, []).append(request.at)
-        batches.append(rows)
     return found
+
+
+def _kind(evidence: Evidence, request: Request) -> tuple[int, bool, bool]:
+    return evidence.run_of(request), request.removes, request.clears
 
 
 def _deaths(evidence: Evidence) -> list[int]:

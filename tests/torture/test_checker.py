@@ -297,6 +297,21 @@ def test_a_person_who_was_withheld_from_the_next_try_of_a_lost_batch_may_be_sent
     assert check(with_requests(evidence, batch, lost)).duplicates == {Reason.UNSETTLED: 1}
 
 
+def test_a_person_who_was_withheld_from_a_lost_batch_and_not_from_its_next_try_may_be_sent_again() -> None:
+    evidence = send_the_same_twice(in_order())
+    lost = replace(request(7, 212, "load-1", {2: 1, 3: 1}), applied_at=None, answered_at=None)
+    batch = replace(request(8, 215, "load-1", {1: 1, 2: 1}), applied_at=None)
+
+    assert check(with_requests(evidence, lost, batch)).duplicates == {Reason.UNSETTLED: 1}
+
+
+def test_an_unanswered_request_of_another_kind_explains_no_duplicate() -> None:
+    evidence = send_the_same_twice(in_order())
+    lost = replace(request(7, 212, "load-1", {2: None}, removes=True), applied_at=None, answered_at=None)
+
+    assert [one.rule for one in check(with_requests(evidence, lost)).violations] == ["duplicate"]
+
+
 def test_a_worker_that_lost_its_lease_may_not_have_noted_the_answers_that_it_got() -> None:
     evidence = in_order()
     first = replace(evidence.worker["load-1"], outcome="DestinationUnavailableError", ended=760 * MS)
